@@ -1,0 +1,73 @@
+"""Clinic: one tenant, with its rules, its adapters and what may be told to whom."""
+
+from collections.abc import Collection, Mapping
+from zoneinfo import ZoneInfo
+
+import attrs
+
+from clinicrefund.case.status import Audience
+from clinicrefund.errors import ConfigurationError
+from clinicrefund.model import Channel
+from clinicrefund.policy import CancellationPolicy
+from clinicrefund.ports import EHR, Feed, Ledger, Logger, Notifier, PaymentGateway, WebhookSource
+
+
+@attrs.frozen(kw_only=True)
+class Disclosure:
+    """What each platform may be told: the HIPAA minimum-necessary rule, 45 CFR 164.502(b), as a setting.
+
+    ``baa`` names the platforms with which the clinic has a signed business associate agreement; the host says so, and
+    answers for it. Any other platform gets the case id, amounts, status, the link, and the address it must reach.
+    """
+
+    baa: Collection[str] = attrs.field(factory=frozenset, converter=frozenset)
+
+    def allows(self, platform: str, /) -> bool:
+        """Whether that platform may get the patient's and the visit's details."""
+        return platform in self.baa
+
+
+def _zone(instance: object, attribute: object, name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ConfigurationError(
+            f"Clinic.zone {name!r} is not a time zone; pass an IANA name like 'America/New_York'"
+        ) from None
+
+
+@attrs.frozen(kw_only=True)
+class Clinic:
+    """One tenant. The keys of the mappings are the host's choice: two Stripe accounts are two keys.
+
+    ``zone`` is IANA, ``locale`` like ``en-US``. ``staff_link`` and ``patient_link`` are URLs in which ``{case_id}`` is
+    filled in. ``audiences`` says whom a notifier speaks to; without it, SMS, e-mail, documents and automations speak to
+    the patient and team channels to the team. ``approvers`` are the persons who may approve a refund, by the names
+    that `RefundOrchestrator.approve` and the platforms' buttons give.
+    """
+
+    clinic_id: str = ""
+    name: str
+    zone: str = attrs.field(validator=_zone)
+    locale: str = "en-US"
+    phone: str | None = None
+    email: str | None = None
+    staff_link: str | None = None
+    patient_link: str | None = None
+    policy: CancellationPolicy
+    approvers: Collection[str] = attrs.field(factory=frozenset, converter=frozenset)
+    gateways: Mapping[str, PaymentGateway] = attrs.field(factory=dict)
+    ledgers: Mapping[str, Ledger] = attrs.field(factory=dict)
+    ehrs: Mapping[str, EHR] = attrs.field(factory=dict)
+    notifiers: Mapping[str, Notifier] = attrs.field(factory=dict)
+    audiences: Mapping[str, Collection[Audience]] = attrs.field(factory=dict)
+    loggers: Mapping[str, Logger] = attrs.field(factory=dict)
+    webhooks: Mapping[str, WebhookSource] = attrs.field(factory=dict)
+    feeds: Mapping[str, Feed] = attrs.field(factory=dict)
+    disclosure: Disclosure = Disclosure()
+
+    def audiences_of(self, notifier: str, /) -> Collection[Audience]:
+        """Whom the notifier under that key speaks to."""
+        if notifier in self.audiences:
+            return self.audiences[notifier]
+        return (Audience.TEAM,) if self.notifiers[notifier].channel is Channel.TEAM else (Audience.PATIENT,)

@@ -1,0 +1,155 @@
+"""A call is data, a reply is data. Adapters build the one and read the other; `session` alone sends."""
+
+import json as jsonlib
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Self, TypeAlias, TypeVar
+from urllib.parse import urlencode
+
+import attrs
+
+from clinicrefund.errors import InputRefused, OutcomeUnknown, Unavailable
+from clinicrefund.http.decoding import Unreadable, structure
+
+_T = TypeVar("_T")
+
+Pairs: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
+
+
+@attrs.frozen(kw_only=True)
+class HttpCall:
+    """One HTTP call, not yet sent.
+
+    ``path`` is relative to the platform's base URL, or absolute on the same host (a vendor's link to the next page).
+    At most one of ``form``, ``json``, ``text`` is the body. ``effect`` marks a write: it is announced, its body is
+    sent at most once, and no clear answer means `OutcomeUnknown`; a call without effect may be repeated freely.
+    ``key`` goes into the header ``key_header`` where the vendor has one.
+    """
+
+    operation: str
+    method: str
+    path: str
+    query: Pairs = ()
+    form: Pairs | None = None
+    json: object = None
+    text: str | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    key: str | None = None
+    key_header: str | None = None
+    effect: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if sum(body is not None for body in (self.form, self.json, self.text)) > 1:
+            raise InputRefused(f"the call {self.operation} has several bodies; give one of form, json, text")
+
+    @classmethod
+    def get(cls, path: str, /, *, operation: str, query: Pairs = ()) -> Self:
+        """A read."""
+        return cls(operation=operation, method="GET", path=path, query=query)
+
+    @classmethod
+    def post(
+        cls,
+        path: str,
+        /,
+        *,
+        operation: str,
+        query: Pairs = (),
+        json: object = None,
+        form: Pairs | None = None,
+        key: str | None = None,
+        key_header: str | None = None,
+        effect: bool = True,
+    ) -> Self:
+        """A write; with ``effect=False`` a read that the vendor wants as POST."""
+        return cls(
+            operation=operation,
+            method="POST",
+            path=path,
+            query=query,
+            json=json,
+            form=form,
+            key=key,
+            key_header=key_header,
+            effect=effect,
+        )
+
+    @classmethod
+    def put(
+        cls,
+        path: str,
+        /,
+        *,
+        operation: str,
+        query: Pairs = (),
+        json: object = None,
+        form: Pairs | None = None,
+        key: str | None = None,
+    ) -> Self:
+        """A write that sets a state."""
+        return cls(
+            operation=operation, method="PUT", path=path, query=query, json=json, form=form, key=key, effect=True
+        )
+
+    def encoded(self) -> tuple[str | None, bytes]:
+        """The media type and the bytes of the body: the same bytes for the same call, always."""
+        if self.form is not None:
+            return "application/x-www-form-urlencoded", urlencode(_pairs(self.form)).encode()
+        if self.json is not None:
+            return "application/json", jsonlib.dumps(self.json, ensure_ascii=False, separators=(",", ":")).encode()
+        if self.text is not None:
+            return "text/plain; charset=utf-8", self.text.encode()
+        return None, b""
+
+    def target(self) -> str:
+        """Path and query, as they stand in the request line."""
+        query = urlencode(_pairs(self.query))
+        return f"{self.path}?{query}" if query else self.path
+
+    def digest(self) -> str:
+        """What names these bytes: method, target, key and body, each with its length."""
+        parts = [part.encode() for part in (self.method, self.target(), self.key or "")] + [self.encoded()[1]]
+        return sha256(b"".join(b"%d:%b," % (len(part), part) for part in parts)).hexdigest()
+
+
+@attrs.frozen(kw_only=True)
+class HttpReply:
+    """An answer: a success, or a refusal that the adapter reads (400, 402, 403, 404, 409, 410, 412, 413, 422)."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+    platform: str = ""
+    operation: str = ""
+    effect: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status says success (2xx)."""
+        return 200 <= self.status < 300
+
+    def header(self, name: str, /) -> str | None:
+        """A header by its name, in any case."""
+        return self.headers.get(name.lower())
+
+    def into(self, shape: type[_T], /) -> _T:
+        """The JSON body as that attrs class; keys that the class does not name are ignored.
+
+        Where it does not fit: `OutcomeUnknown` after a write, `Unavailable` after a read. Neither shows the body.
+        """
+        try:
+            return structure(self.body, shape)
+        except Unreadable as unreadable:
+            error = OutcomeUnknown if self.effect else Unavailable
+            raise error(
+                str(unreadable), platform=self.platform, operation=self.operation, status=self.status
+            ) from None
+
+    def unreadable(self, why: str, /) -> OutcomeUnknown | Unavailable:
+        """The error to raise where an answer has the right shape and makes no sense."""
+        error = OutcomeUnknown if self.effect else Unavailable
+        return error(why, platform=self.platform, operation=self.operation, status=self.status)
+
+
+def _pairs(pairs: Pairs) -> Sequence[tuple[str, str]]:
+    return list(pairs.items()) if isinstance(pairs, Mapping) else pairs

@@ -1,0 +1,73 @@
+"""JSON from outside, into attrs classes that name only what is read. Numbers come as `Decimal`, never as float."""
+
+import json
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from clinicrefund.errors import ClinicRefundError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+_T = TypeVar("_T")
+
+
+class Unreadable(ClinicRefundError):
+    """A body that is not the JSON we can read. The message says where it does not fit, never what stood there."""
+
+
+def structure(body: bytes | str, shape: type[_T], /) -> _T:
+    """The JSON text as ``shape``. Unknown keys are ignored; a missing or misfit one raises `Unreadable`."""
+    try:
+        value = json.loads(body, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        raise Unreadable("the body is not JSON") from None
+    return structure_value(value, shape)
+
+
+def structure_value(value: object, shape: type[_T], /) -> _T:
+    """As `structure`, from parsed JSON."""
+    from cattrs import transform_error
+
+    try:
+        return _converter().structure(value, shape)
+    except Exception as misfit:  # cattrs raises groups that hold the values: only the places may leave
+        places = "; ".join(line.rpartition(" @ ")[2] for line in transform_error(misfit)[:3])
+        raise Unreadable(f"the body does not have the expected shape at {places}") from None
+
+
+@cache
+def _converter() -> "Converter":
+    from cattrs import Converter
+
+    converter = Converter(detailed_validation=True)
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook(int, _whole)
+    converter.register_structure_hook(bool, _truth)
+    converter.register_structure_hook(Decimal, _number)
+    return converter
+
+
+def _text(value: Any, _: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
+
+
+def _whole(value: Any, _: object) -> int:
+    if type(value) is not int:
+        raise TypeError("not a whole number")
+    return value
+
+
+def _truth(value: Any, _: object) -> bool:
+    if type(value) is not bool:
+        raise TypeError("not true or false")
+    return value
+
+
+def _number(value: Any, _: object) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        raise TypeError("not a number")
+    return Decimal(value)

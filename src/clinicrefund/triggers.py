@@ -1,0 +1,196 @@
+"""What sets a case in motion or moves it on, and the clues by which a trigger's booking is found."""
+
+from datetime import datetime
+from enum import Enum
+from typing import TypeAlias
+
+import attrs
+
+from clinicrefund.checks import aware, filled, mask_card_numbers, no_card_number
+from clinicrefund.errors import InputRefused
+from clinicrefund.model import Actor, Channel
+from clinicrefund.money import Money
+
+
+@attrs.frozen
+class ByAppointment:
+    """The host's own id of the appointment: the strongest clue."""
+
+    appointment_id: str = attrs.field(validator=[filled, no_card_number])
+
+
+@attrs.frozen(kw_only=True)
+class ByReference:
+    """How a platform names a part of the booking, as in `Booking.references`."""
+
+    platform: str
+    kind: str
+    reference: str = attrs.field(validator=filled)
+
+
+@attrs.frozen(kw_only=True)
+class ByPayment:
+    """How a gateway names the payment. ``gateway`` is the key in `Clinic.gateways`, or the platform's name."""
+
+    gateway: str
+    reference: str = attrs.field(validator=filled)
+
+
+@attrs.frozen(kw_only=True)
+class ByContact:
+    """A phone number or address, and when: the weakest clue. It may fit several bookings; then a person chooses."""
+
+    around: datetime = attrs.field(validator=aware)
+    phone: str | None = attrs.field(default=None, repr=False)
+    email: str | None = attrs.field(default=None, repr=False)
+
+
+Clue: TypeAlias = ByAppointment | ByReference | ByPayment | ByContact
+About: TypeAlias = str | Clue | tuple[Clue, ...]
+
+
+def _clues(about: About) -> tuple[Clue, ...]:
+    if isinstance(about, str):
+        return (ByAppointment(about),)
+    if isinstance(about, tuple):
+        if not about:
+            raise InputRefused("a trigger needs at least one clue to its booking; pass an appointment id")
+        return about
+    return (about,)
+
+
+@attrs.frozen(kw_only=True)
+class _Trigger:
+    """``about``: an appointment id or clues, strongest first. ``at``: when it happened there, not when we heard.
+
+    ``delivery_id`` names the delivery at its source; the same one twice is one. Without it, equal content is one.
+    """
+
+    about: tuple[Clue, ...] = attrs.field(converter=_clues)
+    at: datetime = attrs.field(validator=aware)
+    clinic_id: str = ""
+    delivery_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AppointmentCancelled(_Trigger):
+    """The visit was called off, and nothing replaces it. A move is `AppointmentRescheduled`."""
+
+    by: Actor
+    reason: str | None = attrs.field(default=None, repr=False, validator=no_card_number)
+
+
+@attrs.frozen(kw_only=True)
+class AppointmentMissed(_Trigger):
+    """The patient did not come."""
+
+    by: Actor
+
+
+@attrs.frozen(kw_only=True)
+class AppointmentRescheduled(_Trigger):
+    """The visit was moved: not a cancellation, nothing goes back. ``to`` leads to the new one, if known."""
+
+    to: Clue | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AppointmentReinstated(_Trigger):
+    """A cancelled visit stands again: only this allows a later, second case for it."""
+
+    by: Actor
+
+
+@attrs.frozen(kw_only=True)
+class AppointmentChanged(_Trigger):
+    """Something about the visit changed; only its reference is known, so the booking is read again."""
+
+
+@attrs.frozen(kw_only=True)
+class CancellationRequested(_Trigger):
+    """A patient asks, in words, to cancel. It opens a question for a person; it never decides by itself."""
+
+    words: str = attrs.field(repr=False, converter=mask_card_numbers)
+    channel: Channel
+
+
+class RefundState(Enum):
+    """How far a refund is, in a gateway's own report."""
+
+    PENDING = "pending"
+    SETTLED = "settled"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@attrs.frozen(kw_only=True)
+class RefundReported(_Trigger):
+    """A gateway says that a refund moved on, ours or somebody else's. A poke: the gateway is asked before it counts.
+
+    ``amount`` is this refund's; ``total_refunded`` the payment's running total, where the gateway tells only that;
+    ``key`` is our step id as the vendor stored it, None for a refund that is not ours.
+    """
+
+    reference: str | None
+    state: RefundState
+    amount: Money | None = None
+    total_refunded: Money | None = None
+    key: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DisputeReported(_Trigger):
+    """The payer's bank disputes the payment; ``won`` is None while that is open."""
+
+    reference: str
+    amount: Money
+    won: bool | None = None
+
+
+class Delivery(Enum):
+    """What became of a message after the vendor took it."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    DECLINED = "declined"
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryReported(_Trigger):
+    """A notifier's vendor says what became of a message. ``key`` is our step id, where the vendor returns it."""
+
+    reference: str
+    delivery: Delivery
+    key: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OptedOut(_Trigger):
+    """A person wants no more messages on this channel; the address is the clue (`ByContact`)."""
+
+    channel: Channel
+    words: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ApprovalAnswered(_Trigger):
+    """A person answered a request for approval on a platform (a Slack button). ``by`` is that person there."""
+
+    case_id: str
+    approved: bool
+    by: str
+
+
+Trigger: TypeAlias = (
+    AppointmentCancelled
+    | AppointmentMissed
+    | AppointmentRescheduled
+    | AppointmentReinstated
+    | AppointmentChanged
+    | CancellationRequested
+    | RefundReported
+    | DisputeReported
+    | DeliveryReported
+    | OptedOut
+    | ApprovalAnswered
+)
