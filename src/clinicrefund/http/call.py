@@ -2,8 +2,9 @@
 
 import json as jsonlib
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from hashlib import sha256
-from typing import Self, TypeAlias, TypeVar
+from typing import Self, TypeAlias, TypeVar, cast
 from urllib.parse import urlencode
 
 import attrs
@@ -21,7 +22,8 @@ class HttpCall:
     """One HTTP call, not yet sent.
 
     ``path`` is relative to the platform's base URL, or absolute on the same host (a vendor's link to the next page).
-    At most one of ``form``, ``json``, ``text`` is the body. ``effect`` marks a write: it is announced, its body is
+    At most one of ``form``, ``json``, ``text`` is the body; a `Decimal` in ``json`` leaves as a number with exactly its
+    digits, for vendors that take money as one. ``effect`` marks a write: it is announced, its body is
     sent at most once, and no clear answer means `OutcomeUnknown`; a call without effect may be repeated freely.
     ``key`` goes into the header ``key_header`` where the vendor has one.
     """
@@ -96,7 +98,7 @@ class HttpCall:
         if self.form is not None:
             return "application/x-www-form-urlencoded", urlencode(_pairs(self.form)).encode()
         if self.json is not None:
-            return "application/json", jsonlib.dumps(self.json, ensure_ascii=False, separators=(",", ":")).encode()
+            return "application/json", _json(self.json).encode()
         if self.text is not None:
             return "text/plain; charset=utf-8", self.text.encode()
         return None, b""
@@ -153,3 +155,17 @@ class HttpReply:
 
 def _pairs(pairs: Pairs) -> Sequence[tuple[str, str]]:
     return list(pairs.items()) if isinstance(pairs, Mapping) else pairs
+
+
+def _json(value: object) -> str:
+    """As `json.dumps`, which knows no way to write a `Decimal` but through a float."""
+    match value:
+        case Decimal():
+            return format(value, "f")
+        case Mapping():
+            pairs = cast("Mapping[str, object]", value).items()
+            return "{" + ",".join(f"{_json(name)}:{_json(part)}" for name, part in pairs) + "}"
+        case list() | tuple():
+            return "[" + ",".join(_json(part) for part in cast("Sequence[object]", value)) + "]"
+        case _:
+            return jsonlib.dumps(value, ensure_ascii=False)
