@@ -10,11 +10,13 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import cast
+from typing import Any, cast
 
 import attrs
 
 from clinicrefund.errors import InputRefused
+
+_FACTORY = cast("type", attrs.Factory)  # a class, which its stub shows as a function
 
 
 def digest(*parts: object) -> str:
@@ -66,12 +68,7 @@ def _tagged(value: object) -> tuple[bytes, bytes]:
 
 def _collected(value: object) -> tuple[bytes, bytes]:
     if attrs.has(type(value)):
-        kept = {
-            f.name: getattr(value, f.name)
-            for f in attrs.fields(type(value))
-            if f.eq and not _at_default(f, value)
-        }
-        return b"o", canonical(type(value).__name__) + canonical(kept)
+        return b"o", canonical(type(value).__name__) + canonical(_said(value))
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
         return b"m", b"".join(sorted(canonical(key) + canonical(item) for key, item in items))
@@ -82,10 +79,13 @@ def _collected(value: object) -> tuple[bytes, bytes]:
     raise InputRefused(f"a {type(value).__name__} has no digest; pass the values that it stands for")
 
 
-def _at_default(field: "attrs.Attribute[object]", owner: object) -> bool:
-    default: object = field.default
-    if default is attrs.NOTHING:
-        return False
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-        default = default.factory()
-    return bool(getattr(owner, field.name) == default)
+def _said(value: Any) -> dict[str, object]:
+    """What an attrs value says beyond its defaults, by the names of its fields."""
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(cast("type[attrs.AttrsInstance]", type(value)))
+    said = {field.name: getattr(value, field.name) for field in fields if field.eq}
+    for field in fields:
+        # Every default made by a factory is an empty collection.
+        silent = isinstance(field.default, _FACTORY) and not said.get(field.name)
+        if field.eq and (silent or said[field.name] == field.default):
+            del said[field.name]
+    return said

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
@@ -25,7 +25,7 @@ def _at_least(least: int) -> "Callable[[object, attrs.Attribute[int], object], N
     return check
 
 
-def _wall_clock(instance: object, attribute: object, at: object, /) -> None:
+def _wall_clock(instance: object, attribute: object, at: Any, /) -> None:
     if not isinstance(at, time) or at.tzinfo is not None:
         raise PolicyError(
             "ByTime.at is a time on the clinic's own clock; pass datetime.time without a zone, like time(12)"
@@ -45,10 +45,10 @@ class BusinessDays:
 
 @attrs.frozen(kw_only=True)
 class ByTime:
-    """By a time of day, some days before the visit, on the clinic's clock: ``ByTime(at=time(12))`` is noon the day before.
+    """By a time of day, some days before the visit, on the clinic's clock.
 
-    ``days_before`` counts calendar days, or business days where ``business_days`` is set; 0 is the day of the visit.
-    A time that lies after the visit's start ends with the start.
+    ``ByTime(at=time(12))`` is noon the day before. ``days_before`` counts calendar days, or business days where
+    ``business_days`` is set; 0 is the day of the visit. A time that lies after the visit's start ends with the start.
     """
 
     at: time = attrs.field(validator=_wall_clock)
@@ -58,6 +58,30 @@ class ByTime:
 
 Notice: TypeAlias = timedelta | BusinessDays | ByTime
 """A `timedelta` is elapsed time: 24 hours are 24 hours, also over a change of the clocks."""
+
+
+def workdays(days: Collection[int], /) -> Collection[int]:
+    """Weekdays of work, Monday is 0; at least one, or counting back would never end."""
+    if not days or not set(days) <= set(range(7)):
+        raise PolicyError(
+            "CancellationPolicy.workdays must hold weekdays, 0 (Monday) to 6 (Sunday), at least one"
+        )
+    return frozenset(days)
+
+
+def holidays(days: Collection[date], /) -> Collection[date]:
+    """Days without work: dates, for a moment is no day."""
+    if not all(type(day) is date for day in days):
+        raise PolicyError("CancellationPolicy.holidays must hold datetime.date values, without a time")
+    return frozenset(days)
+
+
+def zone(instance: object, attribute: object, name: str, /) -> None:
+    """The zone must be known where the policy is written, not first where it decides."""
+    try:
+        _zone_named(name)
+    except InputRefused as error:
+        raise PolicyError(f"CancellationPolicy.zone: {error}") from None
 
 
 @attrs.frozen(kw_only=True)
@@ -100,10 +124,10 @@ class Calendar:
                 "a tier counted in business days or by a time of day needs the clinic's zone; "
                 "set Appointment.zone, CancellationPolicy.zone or Clinic.zone to an IANA name like 'America/New_York'"
             )
-        return zone_named(self.zone)
+        return _zone_named(self.zone)
 
 
-def zone_named(name: str, /) -> "ZoneInfo":
+def _zone_named(name: str) -> "ZoneInfo":
     """The IANA zone of that name."""
     from zoneinfo import ZoneInfo  # waits until needed: it reads the zone's file
 

@@ -39,12 +39,16 @@ class Rule(StrEnum):
     HOLD = "hold"  # hours, until
 
 
+def _held(values: Mapping[str, str]) -> Mapping[str, str]:
+    return dict(values)
+
+
 @attrs.frozen
 class Reason:
     """One rule that had a part in the decision, and its values (see `Rule`). Holds nothing of the patient."""
 
     rule: Rule = attrs.field(converter=Rule)
-    values: Mapping[str, str] = attrs.field(factory=dict, converter=dict)
+    values: Mapping[str, str] = attrs.field(factory=dict[str, str], converter=_held)
 
     def __str__(self) -> str:
         told = ", ".join(f"{name} {value}" for name, value in self.values.items())
