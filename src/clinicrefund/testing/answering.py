@@ -1,0 +1,65 @@
+"""Where a request meets a stand-in: the scripted fault, if there is one, comes in between."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import attrs
+
+from clinicrefund.testing.faults import Fault, next_fault
+from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest, StandIn
+
+_GARBLED = SandboxReply(text="<html><body>made up, and not what the document says</body></html>")
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """What comes back: after ``delay`` the ``reply``, or, without one, a connection that breaks."""
+
+    reply: SandboxReply | None = None
+    delay: timedelta = timedelta(0)
+
+
+def is_unreachable(stand_in: StandIn, method: str, path: str, /) -> bool:
+    """Whether the connection for this request is scripted to fail before a byte of it is read."""
+    operation = stand_in.operation(method, path)
+    coming = next((fault for fault in stand_in.faults if fault.fits(operation) and not fault.after), None)
+    if coming is None or coming.fault is not Fault.UNREACHABLE:
+        return False
+    next_fault(stand_in.faults, operation)
+    return True
+
+
+def answer(stand_in: StandIn, method: str, target: str, headers: Mapping[str, str], body: bytes, /) -> Answer:
+    """What the stand-in, or the fault scripted for it, makes of a request. ``target`` is path and query as sent."""
+    path, _, query = target.partition("?")
+    request = SandboxRequest(
+        method=method,
+        raw_query=query,
+        headers={name.lower(): value for name, value in headers.items()},
+        body=body,
+    )
+    scripted = next_fault(stand_in.faults, stand_in.operation(method, path))
+    if scripted is None:
+        return Answer(reply=stand_in.answer(method, path, request))
+    match scripted.fault:
+        case Fault.REFUSED:
+            return Answer(reply=stand_in.refusal())
+        case Fault.RATE_LIMITED:
+            return Answer(reply=stand_in.rate_limited(scripted.delay))
+        case Fault.TOKEN_EXPIRED:
+            return Answer(reply=stand_in.token_expired())
+        case Fault.ERROR_BEFORE:
+            return Answer(reply=stand_in.server_error())
+        case Fault.ERROR_AFTER:
+            stand_in.answer(method, path, request)
+            return Answer(reply=stand_in.server_error())
+        case Fault.LOST_BEFORE | Fault.UNREACHABLE:
+            return Answer()
+        case Fault.LOST_AFTER:
+            stand_in.answer(method, path, request)
+            return Answer()
+        case Fault.GARBLED:
+            stand_in.answer(method, path, request)
+            return Answer(reply=_GARBLED)
+        case Fault.SLOW:
+            return Answer(reply=stand_in.answer(method, path, request), delay=scripted.delay)

@@ -1,0 +1,98 @@
+"""What a sandbox holds when nothing else is asked for: its platforms, its clinic, and the made-up patient."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from hashlib import sha256
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from clinicrefund.model import Patient
+from clinicrefund.testing.stand_in import Adapters, StandIn
+
+if TYPE_CHECKING:
+    from clinicrefund.clinic import Clinic
+    from clinicrefund.policy import CancellationPolicy
+
+PLATFORMS = (
+    "stripe",
+    "quickbooks",
+    "athenahealth",
+    "twilio",
+    "mailgun",
+    "slack",
+    "google_sheets",
+    "calendly",
+)
+"""Gateways first: the first that takes payments takes those of a new booking."""
+
+
+def stand_ins() -> Sequence[StandIn]:
+    """A fresh stand-in of each platform."""
+    return tuple(_stand_in(platform) for platform in PLATFORMS if _exists(platform))
+
+
+def _exists(platform: str) -> bool:
+    return find_spec(f"clinicrefund.testing.stand_ins.{platform}") is not None
+
+
+def _stand_in(platform: str) -> StandIn:
+    module = import_module(f"clinicrefund.testing.stand_ins.{platform}")
+    name = "".join(part.capitalize() for part in platform.split("_")) + "StandIn"
+    by_lower_case = {key.lower(): value for key, value in vars(module).items()}
+    made = by_lower_case[name.lower()]()
+    if not isinstance(made, StandIn):
+        raise TypeError(f"{module.__name__}.{name} is no StandIn")
+    return made
+
+
+def policy() -> "CancellationPolicy":
+    """All back with two days' notice, half with one, nothing later."""
+    from clinicrefund.money import Percent
+    from clinicrefund.policy import CancellationPolicy, Tier
+
+    return CancellationPolicy(
+        tiers=(
+            Tier(notice=timedelta(hours=48), refund=Percent(100)),
+            Tier(notice=timedelta(hours=24), refund=Percent(50)),
+        ),
+        default=Percent(0),
+    )
+
+
+def clinic(parts: Iterable[tuple[str, Adapters]], /) -> "Clinic":
+    """A clinic of these platforms' adapters."""
+    from clinicrefund.clinic import Clinic, Disclosure
+
+    joined = list(parts)
+    return Clinic(
+        name="Sandbox Clinic",
+        zone="America/New_York",
+        phone="+15550100000",
+        email="desk@sandbox-clinic.example",
+        staff_link="https://sandbox-clinic.example/staff/{case_id}",
+        patient_link="https://sandbox-clinic.example/refunds/{case_id}",
+        policy=policy(),
+        approvers=("U-APPROVER",),
+        gateways={key: one for _, adapters in joined for key, one in adapters.gateways.items()},
+        ledgers={key: one for _, adapters in joined for key, one in adapters.ledgers.items()},
+        ehrs={key: one for _, adapters in joined for key, one in adapters.ehrs.items()},
+        notifiers={key: one for _, adapters in joined for key, one in adapters.notifiers.items()},
+        audiences={key: one for _, adapters in joined for key, one in adapters.audiences.items()},
+        loggers={key: one for _, adapters in joined for key, one in adapters.loggers.items()},
+        webhooks={key: one for _, adapters in joined for key, one in adapters.webhooks.items()},
+        feeds={key: one for _, adapters in joined for key, one in adapters.feeds.items()},
+        disclosure=Disclosure(baa={platform for platform, adapters in joined if adapters.baa}),
+    )
+
+
+def patient(appointment_id: str, /) -> Patient:
+    """A made-up patient; another one, with another number and address, for every appointment."""
+    number = int.from_bytes(sha256(appointment_id.encode()).digest()[:4]) % 10_000_000
+    # 555 is no area code of the North American plan, so that the number reaches nobody.
+    return Patient(
+        patient_id=f"P-{number:07d}",
+        name="Sam Doe",
+        email=f"patient-{number:07d}@example.com",
+        phone=f"+1555{number:07d}",
+    )
