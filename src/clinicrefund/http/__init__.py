@@ -1,0 +1,27 @@
+"""HTTP as data, and the one session that sends it. What an adapter's author needs; importing it loads no HTTP stack."""
+
+from clinicrefund.http.auth import Auth, Authorizer, Basic, Bearer, TokenDesk
+from clinicrefund.http.bound import BoundSession
+from clinicrefund.http.call import HttpCall, HttpReply
+from clinicrefund.http.decoding import Unreadable
+from clinicrefund.http.limits import Limits
+from clinicrefund.http.session import Session
+from clinicrefund.http.tokens import ClientCredentials, JwtGrant, MemoryTokenStore, RefreshToken
+
+__all__ = [
+    "Auth",
+    "Authorizer",
+    "Basic",
+    "Bearer",
+    "BoundSession",
+    "ClientCredentials",
+    "HttpCall",
+    "HttpReply",
+    "JwtGrant",
+    "Limits",
+    "MemoryTokenStore",
+    "RefreshToken",
+    "Session",
+    "TokenDesk",
+    "Unreadable",
+]

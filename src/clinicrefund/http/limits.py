@@ -1,0 +1,158 @@
+"""How fast and how many at once, for one platform; and what an answer says of when to come back."""
+
+import math
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+import anyio
+import attrs
+from anyio.lowlevel import RunVar
+
+from clinicrefund.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from clinicrefund.ports import Clock
+
+_EPOCH_FROM = 1_000_000_000
+"""A reset named by a larger number is a moment (Unix seconds), by a smaller one a wait."""
+
+_LONGEST_WAIT = timedelta(days=1)
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What a platform takes from one account. None: no limit of ours; the platform's own answers still count.
+
+    ``per_second``: calls a second, as an average; about one second's worth may go at once. ``concurrent``: calls under
+    way. ``reset_header``: the header that names the wait on a 429 where the vendor has no ``Retry-After``, in seconds
+    or as a Unix time.
+    """
+
+    per_second: float | None = None
+    concurrent: int | None = None
+    reset_header: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.per_second is not None and not (math.isfinite(self.per_second) and self.per_second > 0):
+            raise ConfigurationError(
+                f"Limits.per_second is {self.per_second}; give a number above zero, or None"
+            )
+        if self.concurrent is not None and self.concurrent < 1:
+            raise ConfigurationError(f"Limits.concurrent is {self.concurrent}; give at least 1, or None")
+
+
+class Closed(Exception):
+    """The platform asked to wait longer than a call may."""
+
+    def __init__(self, wait: timedelta, /) -> None:
+        super().__init__("the platform asked to wait")
+        self.wait = wait
+
+
+class Throttle:
+    """The limits of one binding at work: a token bucket that an answer can close, and a count of calls under way."""
+
+    def __init__(self, limits: Limits, clock: "Clock", /, *, patience: timedelta) -> None:
+        self.reset_header = limits.reset_header
+        self._limits = limits
+        self._clock = clock
+        self._patience = patience
+        self._closed_until: datetime | None = None
+        self._full_at: datetime | None = None
+        self._under_way: RunVar[anyio.CapacityLimiter] = RunVar("calls under way")
+
+    def close_for(self, wait: timedelta, /) -> None:
+        """No call leaves before that time has passed."""
+        until = self._clock.now() + wait
+        if self._closed_until is None or until > self._closed_until:
+            self._closed_until = until
+
+    @asynccontextmanager
+    async def permit(self) -> AsyncGenerator[None, None]:
+        """Waits for a turn and holds it. `Closed` where the wait would be longer than a call may last."""
+        if self._limits.concurrent is None:
+            await self._turn()
+            yield
+            return
+        async with self._limiter(self._limits.concurrent):
+            await self._turn()
+            yield
+
+    async def _turn(self) -> None:
+        await self._opened()
+        wait = self._book()
+        while wait > timedelta(0):
+            await self._clock.sleep(wait.total_seconds())
+            wait = timedelta(0)
+            await self._opened()
+
+    async def _opened(self) -> None:
+        while self._closed_until is not None:
+            wait = self._closed_until - self._clock.now()
+            if wait > self._patience:
+                raise Closed(wait)
+            if wait <= timedelta(0):
+                self._closed_until = None
+            else:
+                await self._clock.sleep(wait.total_seconds())
+
+    def _book(self) -> timedelta:
+        # The bucket as one moment (GCRA): when it will be full again. Each call moves it by one token's time.
+        if self._limits.per_second is None:
+            return timedelta(0)
+        now = self._clock.now()
+        token = timedelta(seconds=1 / self._limits.per_second)
+        burst = token * max(1, math.floor(self._limits.per_second))
+        full_at = max(self._full_at or now, now) + token
+        wait = max(full_at - now - burst, timedelta(0))
+        if wait > self._patience:
+            raise Closed(wait)
+        self._full_at = full_at
+        return wait
+
+    def _limiter(self, concurrent: int) -> anyio.CapacityLimiter:
+        try:
+            return self._under_way.get()
+        except LookupError:
+            limiter = anyio.CapacityLimiter(concurrent)
+            self._under_way.set(limiter)
+            return limiter
+
+
+def retry_after(
+    headers: Mapping[str, str], now: datetime, /, *, reset_header: str | None = None
+) -> timedelta | None:
+    """The wait that an answer names, at most a day; None where it names none or what it says makes no sense."""
+    named = headers.get("retry-after")
+    if named is not None and (wait := _wait(named, now)) is not None:
+        return wait
+    reset = headers.get(reset_header.lower()) if reset_header else None
+    if reset is None:
+        return None
+    return _wait(reset, now)
+
+
+def _wait(text: str, now: datetime) -> timedelta | None:
+    text = text.strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        return _until_date(text, now)
+    if not math.isfinite(seconds) or seconds < 0:
+        return None
+    if seconds >= _EPOCH_FROM:
+        seconds = max(seconds - now.timestamp(), 0.0)
+    return timedelta(seconds=min(seconds, _LONGEST_WAIT.total_seconds()))
+
+
+def _until_date(text: str, now: datetime) -> timedelta | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        if moment.utcoffset() is None:
+            moment = moment.replace(tzinfo=UTC)
+        return min(max(moment - now, timedelta(0)), _LONGEST_WAIT)
+    except (ValueError, TypeError, OverflowError):
+        return None

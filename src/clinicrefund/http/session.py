@@ -1,0 +1,122 @@
+"""The session: connections, tokens and limits for any number of platforms, and what binds one of them."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import anyio
+
+from clinicrefund.clock import MachineClock
+from clinicrefund.errors import Unavailable
+from clinicrefund.http.addresses import Base
+from clinicrefund.http.auth import Auth, Authorizer, TokenDesk
+from clinicrefund.http.bound import BoundSession, TokenLine, checked_headers
+from clinicrefund.http.limits import Limits, Throttle
+from clinicrefund.http.tokens import MemoryTokenStore
+from clinicrefund.secret import Secret
+
+if TYPE_CHECKING:
+    import httpx
+
+    from clinicrefund.ports import Clock, TokenStore
+
+
+class Session:
+    """Connections, tokens and limits for any number of platforms. Use it with ``async with``, and one for all.
+
+    ``transport``: what carries the requests; by default the fastest that is installed. ``tokens``: where OAuth2 tokens
+    that rotate are kept; by default in memory, which is enough for grants without a refresh token only. ``timeout``
+    bounds one request in all, its answer included. It takes no proxy from the environment and follows no redirect.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: "httpx.AsyncBaseTransport | None" = None,
+        tokens: "TokenStore | None" = None,
+        timeout: timedelta = timedelta(seconds=30),
+        clock: "Clock | None" = None,
+    ) -> None:
+        self._transport = transport
+        self._tokens: TokenStore = MemoryTokenStore() if tokens is None else tokens
+        self._timeout = timeout
+        self._clock: Clock = MachineClock() if clock is None else clock
+        self._authorizers: dict[tuple[str, str, Auth], Authorizer] = {}
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        self._closed = False
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes all connections. Calls under way must have ended."""
+        self._closed = True
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            with anyio.CancelScope(shield=True):
+                await transport.aclose()
+
+    def bind(
+        self,
+        platform: str,
+        /,
+        *,
+        base_url: str,
+        headers: Mapping[str, str | Secret] = {},
+        auth: Auth | None = None,
+        limits: Limits | None = None,
+        timeout: timedelta | None = None,
+    ) -> "BoundSession":
+        """The session for one platform and account.
+
+        ``base_url`` may have a path. ``headers`` go with every call. `ConfigurationError` where an address or header
+        cannot be used.
+        """
+        base = Base.parse(platform, base_url)
+        patience = self._timeout if timeout is None else timeout
+        return BoundSession(
+            platform,
+            base=base,
+            headers=checked_headers(platform, headers),
+            authorizer=None if auth is None else self._authorizer(platform, base, auth),
+            throttle=Throttle(limits or Limits(), self._clock, patience=patience),
+            timeout=patience,
+            clock=self._clock,
+            carrier=self._carrier,
+        )
+
+    def _authorizer(self, platform: str, base: Base, auth: Auth) -> Authorizer:
+        # Equal grants on one platform share their tokens: two roles of one adapter need one renewal, not two.
+        name = (platform, base.origin, auth)
+        if name not in self._authorizers:
+            self._authorizers[name] = auth.authorizer(
+                TokenDesk(
+                    platform=platform,
+                    clock=self._clock,
+                    store=self._tokens,
+                    ask=TokenLine(
+                        platform=platform,
+                        base=base,
+                        carrier=self._carrier,
+                        seconds=self._timeout.total_seconds(),
+                    ).ask,
+                )
+            )
+        return self._authorizers[name]
+
+    def _carrier(self, platform: str, operation: str) -> "httpx.AsyncBaseTransport":
+        if self._closed:
+            raise Unavailable(
+                "the session is closed; open it with 'async with'", platform=platform, operation=operation
+            )
+        if self._transport is None:
+            from clinicrefund.http.transport import default_transport
+
+            self._transport = default_transport()
+        return self._transport
