@@ -73,7 +73,7 @@ class Patient:
     """
 
     patient_id: str = attrs.field(validator=[filled, no_card_number])
-    name: str | None = attrs.field(default=None, repr=False)
+    name: str | None = attrs.field(default=None, repr=False, validator=no_card_number)
     email: str | None = attrs.field(default=None, repr=False)
     phone: str | None = attrs.field(default=None, repr=False)
     locale: str | None = None
@@ -92,8 +92,8 @@ class Appointment:
     appointment_id: str = attrs.field(validator=[filled, no_card_number])
     starts_at: datetime = attrs.field(validator=aware)
     booked_at: datetime | None = attrs.field(default=None, validator=aware)
-    service: str | None = attrs.field(default=None, repr=False)
-    practitioner: str | None = attrs.field(default=None, repr=False)
+    service: str | None = attrs.field(default=None, repr=False, validator=no_card_number)
+    practitioner: str | None = attrs.field(default=None, repr=False, validator=no_card_number)
     first_visit: bool = False
     zone: str | None = None
     status: AppointmentStatus = AppointmentStatus.BOOKED
@@ -120,6 +120,8 @@ class Payment:
     non_refundable: Money | None = None
 
     def __attrs_post_init__(self) -> None:
+        if self.amount.minor_units < 0:
+            raise InputRefused("Payment.amount is negative; pass what was paid, not what went back")
         for name, part in (("share", self.share), ("non_refundable", self.non_refundable)):
             if part is not None and not (Money.zero(self.amount.currency) <= part <= self.amount):
                 raise InputRefused(f"Payment.{name} must lie between zero and the payment's amount")
@@ -151,9 +153,15 @@ class Booking:
 
     def __attrs_post_init__(self) -> None:
         if len({payment.amount.currency for payment in self.payments}) > 1:
-            raise InputRefused("Booking.payments are in several currencies; split the booking, one for each currency")
+            raise InputRefused(
+                "Booking.payments are in several currencies; split the booking, one for each currency"
+            )
         if len({payment.payment_id for payment in self.payments}) < len(self.payments):
             raise InputRefused("Booking.payments holds one payment_id twice; every payment needs its own")
+        if len({(payment.gateway, payment.reference) for payment in self.payments}) < len(self.payments):
+            raise InputRefused(
+                "Booking.payments names one gateway's payment twice; list it once, with its whole share"
+            )
 
     @property
     def paid(self) -> Money:

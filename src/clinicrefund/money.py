@@ -2,19 +2,29 @@
 
 import re
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal
-from typing import Self
+from decimal import Decimal
+from typing import Any, Self
 
 import attrs
 
+from clinicrefund.checks import mask_card_numbers
 from clinicrefund.currencies import EXPONENTS
 from clinicrefund.errors import InputRefused
 
-_PLAIN_NUMBER = re.compile(r"\d{1,15}(?:\.\d+)?")
+# ASCII digits alone: \d and Decimal also take the digits of other scripts.
+_PLAIN_NUMBER = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,30}))?")
 _HUNDRED = Decimal(100)
 
 
-def _whole(instance: object, attribute: object, value: object, /) -> None:
+_LARGEST_EXPONENT = 30
+
+
+def _shown(text: str) -> str:
+    """What was handed in, for an error: short, and never a card number that ran into the wrong field."""
+    return repr(mask_card_numbers(text)[:40])
+
+
+def _whole(instance: object, attribute: object, value: Any, /) -> None:
     if type(value) is not int:
         raise InputRefused(
             f"Money.minor_units is {type(value).__name__}, not int; "
@@ -22,9 +32,11 @@ def _whole(instance: object, attribute: object, value: object, /) -> None:
         )
 
 
-def _known(instance: object, attribute: object, code: object, /) -> None:
-    if code not in EXPONENTS:
-        raise InputRefused(f"{code!r} is not an ISO 4217 currency code; pass one like 'USD', in capitals")
+def _known(instance: object, attribute: object, code: Any, /) -> None:
+    if not isinstance(code, str) or code not in EXPONENTS:
+        raise InputRefused(
+            f"{_shown(str(code))} is not an ISO 4217 currency code; pass one like 'USD', in capitals"
+        )
 
 
 @attrs.frozen(kw_only=True, order=False)
@@ -52,22 +64,25 @@ class Money:
         """
         _known(None, None, currency)
         if isinstance(amount, Decimal):
-            if not amount.is_finite() or amount < 0:
+            if not amount.is_finite() or amount.is_signed() or abs(amount.adjusted()) > _LARGEST_EXPONENT:
                 raise InputRefused(f"{amount} is not an amount; pass a finite Decimal that is not negative")
-            number = amount
-        elif isinstance(amount, str):
-            if not _PLAIN_NUMBER.fullmatch(amount):
-                raise InputRefused(f"{amount!r} is ambiguous as an amount; write digits with a point, like '17000.00'")
-            number = Decimal(amount)
+            text = f"{amount:f}"
+        elif isinstance(amount, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            text = amount
         else:
             raise InputRefused(
                 f"an amount as {type(amount).__name__} is not exact; pass text or Decimal, like '120.00'"
             )
-        scaled = number.scaleb(EXPONENTS[currency])
-        whole = int(scaled)
-        if scaled != whole:
-            raise InputRefused(f"{amount} has more decimal places than {currency} ({EXPONENTS[currency]}); round it first")
-        return cls(minor_units=whole, currency=currency)
+        number = _PLAIN_NUMBER.fullmatch(text)
+        if number is None:
+            raise InputRefused(
+                f"{_shown(text)} is ambiguous as an amount; write digits with a point, like '17000.00'"
+            )
+        # Digits are moved as text: arithmetic of Decimal rounds to whatever context the host's thread has set.
+        places, fraction = EXPONENTS[currency], (number[2] or "").rstrip("0")
+        if len(fraction) > places:
+            raise InputRefused(f"{text} has more decimal places than {currency} ({places}); round it first")
+        return cls(minor_units=int(number[1] + fraction.ljust(places, "0")), currency=currency)
 
     @classmethod
     def zero(cls, currency: str, /) -> Self:
@@ -76,7 +91,8 @@ class Money:
 
     def to_decimal(self) -> Decimal:
         """The amount in major units, with exactly as many places as the currency has."""
-        return Decimal(self.minor_units).scaleb(-EXPONENTS[self.currency])
+        sign, digits, _ = Decimal(self.minor_units).as_tuple()
+        return Decimal((sign, digits, -EXPONENTS[self.currency]))
 
     def split(self, weights: Sequence[int], /) -> "tuple[Money, ...]":
         """Parts in proportion to the weights, to the minor unit; they add up to the whole.
@@ -118,9 +134,15 @@ class Money:
     def __repr__(self) -> str:
         return f"Money({self})"
 
-    def _same(self, other: "Money") -> "Money":
+    def _same(self, other: object) -> "Money":
+        if not isinstance(other, Money):
+            raise InputRefused(
+                f"Money and {type(other).__name__} cannot be mixed; write Money.of('1.00', {self.currency!r})"
+            )
         if other.currency != self.currency:
-            raise InputRefused(f"{self.currency} and {other.currency} cannot be mixed; convert at the source, not here")
+            raise InputRefused(
+                f"{self.currency} and {other.currency} cannot be mixed; convert at the source, not here"
+            )
         return other
 
 
@@ -130,12 +152,13 @@ def total(amounts: Sequence[Money], currency: str, /) -> Money:
 
 
 def _percentage(value: "int | str | Decimal") -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
-        raise InputRefused(f"a percentage as {type(value).__name__} is not exact; pass int, text or Decimal, like 50")
-    try:
-        number = Decimal(value)
-    except ArithmeticError:
-        raise InputRefused(f"{value!r} is not a percentage; pass a number from 0 to 100, like '33.5'") from None
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputRefused(
+            f"a percentage as {type(value).__name__} is not exact; pass int, text or Decimal, like 50"
+        )
+    if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
+        raise InputRefused(f"{_shown(value)} is not a percentage; pass a number from 0 to 100, like '33.5'")
+    number = Decimal(value)
     if not (number.is_finite() and 0 <= number <= _HUNDRED):
         raise InputRefused(f"{value} is not a percentage from 0 to 100")
     return number
@@ -152,9 +175,13 @@ class Percent:
     of_hundred: Decimal = attrs.field(converter=_percentage)
 
     def of(self, money: Money, /) -> Money:
-        """This share of an amount, rounded once, to the nearest minor unit, half up (in the patient's favour)."""
-        exact = money.minor_units * self.of_hundred / _HUNDRED
-        return Money(minor_units=int(exact.to_integral_value(ROUND_HALF_UP)), currency=money.currency)
+        """The share of an amount, rounded once, to the nearest minor unit, half up (in the patient's favour)."""
+        # Whole numbers again, because Decimal would round twice: to its context, then to the minor unit.
+        share, whole = self.of_hundred.as_integer_ratio()
+        return Money(
+            minor_units=(money.minor_units * share + 50 * whole) // (100 * whole), currency=money.currency
+        )
 
     def __str__(self) -> str:
-        return f"{self.of_hundred.normalize():f} %"
+        text = f"{self.of_hundred:f}"
+        return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"

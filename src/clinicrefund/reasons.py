@@ -37,6 +37,7 @@ class Rule(StrEnum):
     NON_REFUNDABLE = "non_refundable"  # non_refundable, amount
     APPROVAL = "approval"  # above, amount
     HOLD = "hold"  # hours, until
+    AMENDED = "amended"  # by, reason, amount: a person set another amount
 
 
 def _held(values: Mapping[str, str]) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import TypeAlias
 
 import attrs
+from attrs.converters import optional
 
 from clinicrefund.checks import aware, filled, mask_card_numbers, no_card_number
 from clinicrefund.errors import InputRefused
@@ -44,6 +45,10 @@ class ByContact:
     phone: str | None = attrs.field(default=None, repr=False)
     email: str | None = attrs.field(default=None, repr=False)
 
+    def __attrs_post_init__(self) -> None:
+        if not (self.phone or self.email):
+            raise InputRefused("ByContact leads to nobody; pass phone or email")
+
 
 Clue: TypeAlias = ByAppointment | ByReference | ByPayment | ByContact
 About: TypeAlias = str | Clue | tuple[Clue, ...]
@@ -52,11 +57,12 @@ About: TypeAlias = str | Clue | tuple[Clue, ...]
 def _clues(about: About) -> tuple[Clue, ...]:
     if isinstance(about, str):
         return (ByAppointment(about),)
-    if isinstance(about, tuple):
-        if not about:
-            raise InputRefused("a trigger needs at least one clue to its booking; pass an appointment id")
-        return about
-    return (about,)
+    clues = about if isinstance(about, tuple) else (about,)
+    if not clues or not all(isinstance(clue, Clue) for clue in clues):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputRefused(
+            "a trigger needs a clue to its booking; pass an appointment id, or a tuple of clues"
+        )
+    return clues
 
 
 @attrs.frozen(kw_only=True)
@@ -77,7 +83,7 @@ class AppointmentCancelled(_Trigger):
     """The visit was called off, and nothing replaces it. A move is `AppointmentRescheduled`."""
 
     by: Actor
-    reason: str | None = attrs.field(default=None, repr=False, validator=no_card_number)
+    reason: str | None = attrs.field(default=None, repr=False, converter=optional(mask_card_numbers))
 
 
 @attrs.frozen(kw_only=True)
@@ -169,7 +175,7 @@ class OptedOut(_Trigger):
     """A person wants no more messages on this channel; the address is the clue (`ByContact`)."""
 
     channel: Channel
-    words: str | None = attrs.field(default=None, repr=False)
+    words: str | None = attrs.field(default=None, repr=False, converter=optional(mask_card_numbers))
 
 
 @attrs.frozen(kw_only=True)
