@@ -3,7 +3,7 @@
 from clinicrefund.http.auth import Auth, Authorizer, Basic, Bearer, TokenDesk
 from clinicrefund.http.bound import BoundSession
 from clinicrefund.http.call import HttpCall, HttpReply
-from clinicrefund.http.decoding import Unreadable
+from clinicrefund.http.decoding import Unreadable, structure_value
 from clinicrefund.http.limits import Limits
 from clinicrefund.http.session import Session
 from clinicrefund.http.tokens import ClientCredentials, JwtGrant, MemoryTokenStore, RefreshToken
@@ -24,4 +24,5 @@ __all__ = [
     "Session",
     "TokenDesk",
     "Unreadable",
+    "structure_value",
 ]
