@@ -1,0 +1,263 @@
+"""`SQLiteJournal`: the embedded default. One file, the standard library alone, any number of processes on one machine."""
+
+import os
+import sqlite3
+import weakref
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import Self, TypeVar
+
+import anyio.to_thread
+
+from clinicrefund.errors import InputRefused, JournalConflict, JournalError
+from clinicrefund.journals.asking import held_until, verify_question
+from clinicrefund.journals.connection_thread import ConnectionThread, Job, Turn, refuse_all
+from clinicrefund.journals.sqlite_file import connect, damaged, explain
+from clinicrefund.ports import Append, Record
+
+_T = TypeVar("_T")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class SQLiteJournal:
+    """A journal in one SQLite file, made at its first use where it is missing. Its folder must exist.
+
+    What `commit` acknowledged survives the end of the process and of the power (write-ahead log, synced in full).
+    Concurrent commits share one transaction and one sync, each all or nothing by itself. One object serves any number
+    of tasks, event loops and threads; several processes may use one file, on one machine (not over a network drive).
+
+    Raises `JournalError` with the path, what happened and what to do: damaged, another application's or a newer file,
+    read-only, full, moved away, or locked by somebody else for longer than ``busy_timeout``.
+
+    Closing is clean but not required; a closed journal cannot be used again. A backup is made with SQLite's own means
+    (``VACUUM INTO``, ``.backup``), never by copying the file alone: its latest records stand in the ``-wal`` beside it.
+    """
+
+    durable = True
+
+    def __init__(
+        self, path: str | os.PathLike[str], /, *, busy_timeout: timedelta = timedelta(seconds=10)
+    ) -> None:
+        if str(path).strip() in {"", ":memory:"}:
+            raise InputRefused(f"SQLiteJournal({str(path)!r}) is no file; pass a path, or use MemoryJournal")
+        self._path = os.path.abspath(path)
+        self._used_in: int | None = None
+        opened = partial(connect, self._path, busy_timeout=busy_timeout)
+        same = _SameFile(self._path)
+        self._writer = ConnectionThread(
+            self._path,
+            connect=same.after(partial(opened, reads_only=False)),
+            turn=same.before(_write_together),
+        )
+        self._reader = ConnectionThread(
+            self._path, connect=same.after(partial(opened, reads_only=True)), turn=same.before(_read_each)
+        )
+        weakref.finalize(self, _stop, self._reader, self._writer)
+
+    def __repr__(self) -> str:
+        return f"SQLiteJournal({self._path!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Finish what was asked for, then close the file. Further calls raise `JournalError`; closing again is fine."""
+        _stop(self._reader, self._writer)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._reader.join)
+            await anyio.to_thread.run_sync(self._writer.join)
+
+    async def commit(self, appends: Sequence[Append], /) -> None:
+        """All or nothing; see `clinicrefund.Journal`. Several appends to one stream apply in their order.
+
+        When it raises, a cancellation too, the commit has ended: a read then shows all of it or nothing of it, for good.
+        """
+        await self._ask(self._writer, partial(_append, tuple(appends)))
+
+    async def read(self, stream: str, /) -> Sequence[Record]:
+        """All records of the stream in order; empty where there is none."""
+        length, rows = await self._ask(self._reader, partial(_records, stream))
+        if [position for position, *_ in rows] != list(range(length)):
+            raise damaged(self._path, "records of a stream are missing")
+        try:
+            return tuple(
+                Record(kind=kind, body=body, at=_moment(at), digest=digest)
+                for _, kind, body, at, digest in rows
+            )
+        except (TypeError, OverflowError) as error:
+            raise damaged(self._path, "a record's time is none") from error
+
+    async def due(self, before: datetime, /, *, limit: int, hold: timedelta | None = None) -> Sequence[str]:
+        """The streams due at or before that moment, the longest waiting first; see `clinicrefund.Journal`."""
+        verify_question(before, limit=limit)
+        if hold is None:
+            waiting = await self._ask(self._reader, partial(_waiting, before, limit))
+        else:
+            waiting = await self._ask(self._writer, partial(_hold, before, limit, held_until(before, hold)))
+        return tuple(name for _, name in waiting)
+
+    async def _ask(self, thread: ConnectionThread, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        if self._used_in not in {None, os.getpid()}:
+            # Threads do not survive a fork, and SQLite's locks must not be used on both sides of one
+            # (https://sqlite.org/howtocorrupt.html, section 2.6).
+            raise JournalError(
+                f"the journal {self._path} was in use before this process was forked: "
+                "build a SQLiteJournal after the fork, in the child"
+            )
+        self._used_in = os.getpid()
+        try:
+            return await thread.call(work)
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from error
+        except UnicodeEncodeError as error:
+            raise InputRefused(
+                "a record or a stream's name holds half a character (a lone surrogate)"
+            ) from error
+
+
+def _stop(*threads: ConnectionThread) -> None:
+    for thread in threads:
+        thread.stop()
+
+
+# ---- work on a connection, done by a thread --------------------------------------------------------------------
+
+
+def _append(appends: tuple[Append, ...], connection: sqlite3.Connection) -> None:
+    for append in appends:
+        row = connection.execute("SELECT id, length FROM stream WHERE name = ?", (append.stream,)).fetchone()
+        stream, length = row or (None, 0)
+        if length != append.seen:
+            raise JournalConflict(append.stream)
+        due = None if append.due is None else _microseconds(append.due)
+        after = length + len(append.records)
+        if stream is None:
+            stream = connection.execute(
+                "INSERT INTO stream (name, length, due) VALUES (?, ?, ?)", (append.stream, after, due)
+            ).lastrowid
+        else:
+            connection.execute("UPDATE stream SET length = ?, due = ? WHERE id = ?", (after, due, stream))
+        connection.executemany(
+            "INSERT INTO record (stream, position, kind, body, at, digest) VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (stream, position, record.kind, record.body, _microseconds(record.at), record.digest)
+                for position, record in enumerate(append.records, start=length)
+            ],
+        )
+
+
+def _records(stream: str, connection: sqlite3.Connection) -> tuple[int, list[tuple[int, str, str, int, str]]]:
+    # One statement, so one snapshot: the length and the records belong together.
+    rows = connection.execute(
+        "SELECT s.length, r.position, r.kind, r.body, r.at, r.digest"
+        " FROM stream s LEFT JOIN record r ON r.stream = s.id WHERE s.name = ? ORDER BY r.position",
+        (stream,),
+    ).fetchall()
+    length: int = rows[0][0] if rows else 0
+    return length, [row[1:] for row in rows if row[1] is not None]
+
+
+def _waiting(before: datetime, limit: int, connection: sqlite3.Connection) -> list[tuple[int, str]]:
+    return connection.execute(
+        "SELECT id, name FROM stream WHERE due <= ? ORDER BY due, id LIMIT ?", (_microseconds(before), limit)
+    ).fetchall()
+
+
+def _hold(
+    before: datetime, limit: int, until: datetime, connection: sqlite3.Connection
+) -> list[tuple[int, str]]:
+    waiting = _waiting(before, limit, connection)
+    connection.executemany(
+        "UPDATE stream SET due = ? WHERE id = ?", [(_microseconds(until), stream) for stream, _ in waiting]
+    )
+    return waiting
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+# ---- turns: how a thread does the jobs that wait ---------------------------------------------------------------
+
+
+def _read_each(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.attempt(connection)
+
+
+def _write_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+    """All jobs in one transaction, each under a savepoint. Where the transaction fails as a whole, each alone, so that
+    one caller's commit that does not fit on the disk takes no other one with it."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        refuse_all(jobs, error)
+        return
+    try:
+        for job in jobs:
+            connection.execute("SAVEPOINT caller")
+            job.attempt(connection)
+            if job.error is not None:
+                connection.execute("ROLLBACK TO caller")
+            connection.execute("RELEASE caller")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if len(jobs) > 1:
+            for job in jobs:
+                job.error = None
+                _write_together(connection, [job])
+        elif jobs[0].error is None:  # else it says better why: its savepoint went with the transaction
+            jobs[0].error = error
+
+
+class _SameFile:
+    """Refuses to go on when the open file is no longer the one at its path: what is committed to a deleted file is
+    lost with the last process that has it open, although SQLite reports success."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._opened: tuple[int, int] | None = None
+
+    def after(self, opening: Callable[[], sqlite3.Connection]) -> Callable[[], sqlite3.Connection]:
+        def open_and_remember() -> sqlite3.Connection:
+            self.verify()
+            connection = opening()
+            self._opened = self._opened or self._identity()
+            return connection
+
+        return open_and_remember
+
+    def before(self, turn: Turn) -> Turn:
+        def verify_first(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+            self.verify()
+            turn(connection, jobs)
+
+        return verify_first
+
+    def verify(self) -> None:
+        if self._opened is not None and self._identity() != self._opened:
+            raise JournalError(
+                f"the journal {self._path} was deleted, moved or replaced while it was open: "
+                "put the same file and its -wal back, or stop this process before restoring a backup"
+            )
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
