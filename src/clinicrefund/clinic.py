@@ -1,6 +1,6 @@
 """Clinic: one tenant, with its rules, its adapters and what may be told to whom."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -12,6 +12,10 @@ from clinicrefund.policy import CancellationPolicy
 from clinicrefund.ports import EHR, Feed, Ledger, Logger, Notifier, PaymentGateway, WebhookSource
 
 
+def _names(values: Iterable[str]) -> frozenset[str]:
+    return frozenset(values)
+
+
 @attrs.frozen(kw_only=True)
 class Disclosure:
     """What each platform may be told: the HIPAA minimum-necessary rule, 45 CFR 164.502(b), as a setting.
@@ -20,7 +24,7 @@ class Disclosure:
     answers for it. Any other platform gets the case id, amounts, status, the link, and the address it must reach.
     """
 
-    baa: Collection[str] = attrs.field(factory=frozenset, converter=frozenset)
+    baa: Collection[str] = attrs.field(default=(), converter=_names)
 
     def allows(self, platform: str, /) -> bool:
         """Whether that platform may get the patient's and the visit's details."""
@@ -55,15 +59,15 @@ class Clinic:
     staff_link: str | None = None
     patient_link: str | None = None
     policy: CancellationPolicy
-    approvers: Collection[str] = attrs.field(factory=frozenset, converter=frozenset)
-    gateways: Mapping[str, PaymentGateway] = attrs.field(factory=dict)
-    ledgers: Mapping[str, Ledger] = attrs.field(factory=dict)
-    ehrs: Mapping[str, EHR] = attrs.field(factory=dict)
-    notifiers: Mapping[str, Notifier] = attrs.field(factory=dict)
-    audiences: Mapping[str, Collection[Audience]] = attrs.field(factory=dict)
-    loggers: Mapping[str, Logger] = attrs.field(factory=dict)
-    webhooks: Mapping[str, WebhookSource] = attrs.field(factory=dict)
-    feeds: Mapping[str, Feed] = attrs.field(factory=dict)
+    approvers: Collection[str] = attrs.field(default=(), converter=_names)
+    gateways: Mapping[str, PaymentGateway] = attrs.field(factory=dict[str, PaymentGateway])
+    ledgers: Mapping[str, Ledger] = attrs.field(factory=dict[str, Ledger])
+    ehrs: Mapping[str, EHR] = attrs.field(factory=dict[str, EHR])
+    notifiers: Mapping[str, Notifier] = attrs.field(factory=dict[str, Notifier])
+    audiences: Mapping[str, Collection[Audience]] = attrs.field(factory=dict[str, Collection[Audience]])
+    loggers: Mapping[str, Logger] = attrs.field(factory=dict[str, Logger])
+    webhooks: Mapping[str, WebhookSource] = attrs.field(factory=dict[str, WebhookSource])
+    feeds: Mapping[str, Feed] = attrs.field(factory=dict[str, Feed])
     disclosure: Disclosure = Disclosure()
 
     def audiences_of(self, notifier: str, /) -> Collection[Audience]:

@@ -1,5 +1,6 @@
 """What the host knows: appointments, patients, payments, and the booking that joins them."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum
 from typing import ClassVar, Self
@@ -64,6 +65,10 @@ class AppointmentStatus(Enum):
     MOVED = "moved"
 
 
+def _channels(values: Iterable[Channel]) -> frozenset[Channel]:
+    return frozenset(values)
+
+
 @attrs.frozen(kw_only=True)
 class Patient:
     """The person who gets the money back and is told. Only ``patient_id`` (the host's) is needed.
@@ -78,7 +83,7 @@ class Patient:
     phone: str | None = attrs.field(default=None, repr=False)
     locale: str | None = None
     zone: str | None = None
-    opted_out: frozenset[Channel] = attrs.field(default=frozenset(), converter=frozenset)
+    opted_out: frozenset[Channel] = attrs.field(default=frozenset(), converter=_channels)
 
 
 @attrs.frozen(kw_only=True)
@@ -141,14 +146,23 @@ class Reference:
     value: str = attrs.field(validator=[filled, no_card_number])
 
 
+# Named, and not tuple itself: mypy cannot read the element out of a generic type used as a converter.
+def _payments(values: Iterable[Payment]) -> tuple[Payment, ...]:
+    return tuple(values)
+
+
+def _references(values: Iterable[Reference]) -> tuple[Reference, ...]:
+    return tuple(values)
+
+
 @attrs.frozen(kw_only=True)
 class Booking:
     """The appointment, its patient, its payments, and the references of both on other platforms."""
 
     appointment: Appointment
     patient: Patient
-    payments: tuple[Payment, ...] = attrs.field(converter=tuple)
-    references: tuple[Reference, ...] = attrs.field(default=(), converter=tuple)
+    payments: tuple[Payment, ...] = attrs.field(converter=_payments)
+    references: tuple[Reference, ...] = attrs.field(default=(), converter=_references)
     clinic_id: str = ""
 
     def __attrs_post_init__(self) -> None:

@@ -126,7 +126,7 @@ class Message:
     subject: str
     text: str = attrs.field(repr=False)
     html: str | None = attrs.field(default=None, repr=False)
-    values: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    values: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
     buttons: tuple[Button, ...] = ()
 
 

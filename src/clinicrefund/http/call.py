@@ -35,7 +35,7 @@ class HttpCall:
     form: Pairs | None = None
     json: object = None
     text: str | None = None
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     key: str | None = None
     key_header: str | None = None
     effect: bool = False
