@@ -4,10 +4,9 @@ import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypedDict
 
-from clinicrefund.case.status import Audience
+from clinicrefund.case.status import Audience, MoneyState
 from clinicrefund.messages.formats import amount_text, day_text, moment_text, zone_of
 from clinicrefund.messages.letter import Letter
-from clinicrefund.messages.state import MoneyState
 
 if TYPE_CHECKING:
     from babel import Locale

@@ -1,6 +1,7 @@
 """Amounts and moments as a reader writes them: CLDR's rules, through Babel. All blanks are ordinary ones."""
 
 import re
+import unicodedata
 from datetime import UTC, datetime, time, tzinfo
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from babel import Locale
 
 _NO_BREAK_BLANKS = re.compile("[\u00a0\u202f]")
-_LETTER_MEETS_DIGIT = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _ABBREVIATION = re.compile(r"[A-Z]{2,5}")
 
 
@@ -30,14 +30,13 @@ def amount_text(money: Money, locale: "Locale", /) -> str:
 
     CLDR's own digits are not used: they are those of cash (none for IQD, which has three), and would round.
     """
-    from babel.numbers import parse_pattern
+    from babel.numbers import get_currency_symbol, parse_pattern
 
     pattern = parse_pattern(locale.currency_formats["standard"].pattern)
     exponent = EXPONENTS[money.currency]
     pattern.frac_prec = (exponent, exponent)
     text = pattern.apply(money.to_decimal(), locale, currency=money.currency, currency_digits=False)
-    # CLDR puts a blank between a currency's letters and the digits ("KWD 1.250"); Babel 2.18 does not.
-    return _LETTER_MEETS_DIGIT.sub(" ", _ordinary_blanks(text))
+    return _ordinary_blanks(_spaced(text, get_currency_symbol(money.currency, locale)))
 
 
 def moment_text(moment: datetime, locale: "Locale", zone: tzinfo, /) -> str:
@@ -76,6 +75,16 @@ def percent_text(of_hundred: Decimal, locale: "Locale", /) -> str:
     from babel.numbers import format_percent
 
     return _ordinary_blanks(format_percent(of_hundred / 100, locale=locale, decimal_quantization=False))
+
+
+def _spaced(text: str, symbol: str) -> str:
+    """With a blank between a currency's letters and the digits, "KWD 1.250", as CLDR has it and Babel 2.18 has not.
+
+    A sign stands at the digits: "US$1.25".
+    """
+    first, last = (unicodedata.category(symbol[end]).startswith("S") for end in (0, -1))
+    text = text if last else re.sub(rf"({re.escape(symbol)})(?=\d)", r"\1 ", text)
+    return text if first else re.sub(rf"(?<=\d)({re.escape(symbol)})", r" \1", text)
 
 
 def _zone_text(local: datetime, locale: "Locale") -> str:

@@ -5,10 +5,10 @@ from datetime import datetime
 
 import attrs
 
-from clinicrefund.case.status import Audience
+from clinicrefund.case.status import Audience, MoneyState
 from clinicrefund.checks import aware, filled
 from clinicrefund.errors import InputRefused
-from clinicrefund.messages.state import MoneyState, states_for
+from clinicrefund.messages.state import states_for
 from clinicrefund.money import Money
 from clinicrefund.reasons import Reason
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinicrefund.case.status import Audience
+from clinicrefund.case.status import Audience, MoneyState
 from clinicrefund.errors import ConfigurationError
 from clinicrefund.messages.facts import Facts
-from clinicrefund.messages.state import MoneyState, states_for
+from clinicrefund.messages.state import states_for
 
 if TYPE_CHECKING:
     from jinja2 import BaseLoader

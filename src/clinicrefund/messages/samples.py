@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from clinicrefund.case.status import Audience
+from clinicrefund.case.status import Audience, MoneyState
 from clinicrefund.messages.letter import Letter
-from clinicrefund.messages.state import MoneyState
 from clinicrefund.money import Money, Percent
 from clinicrefund.reasons import Reason, Rule, because
 
@@ -48,6 +47,7 @@ SAMPLE_REASONS: tuple[Reason, ...] = (
     because(Rule.MAXIMUM, maximum=_HALF, amount=_HALF),
     because(Rule.NON_REFUNDABLE, non_refundable=_HALF, amount=_HALF),
     because(Rule.APPROVAL, above=_HALF, amount=_WHOLE),
+    because(Rule.AMENDED, by="staff-1", reason="a sample", amount=_HALF),
     because(Rule.HOLD, hours=timedelta(hours=12), until=_STARTS),
 )
 """One of every rule."""

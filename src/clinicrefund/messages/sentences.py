@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clinicrefund.policy import Decision
 
 # The words never say that money was given back: a reason also stands in messages about money still on its way.
+# Who amended a refund, and in what words, is for the history of the case, not for a message.
 SENTENCES: Mapping[str, Mapping[Rule, str]] = {
     "en": {
         Rule.FIRST_VISIT: "The rules for first visits apply.",
@@ -45,6 +46,7 @@ SENTENCES: Mapping[str, Mapping[Rule, str]] = {
         Rule.MAXIMUM: "The refund is at most {maximum}, which makes it {amount}.",
         Rule.NON_REFUNDABLE: "{non_refundable} of what was paid cannot be given back, which leaves {amount}.",
         Rule.APPROVAL: "A refund above {above} needs a person's approval.",
+        Rule.AMENDED: "A person at the clinic set the refund to {amount}.",
         Rule.HOLD: "Nothing moves for {hours}, until {until}, in case the visit gets a new time.",
     },
     "es": {
@@ -68,6 +70,7 @@ SENTENCES: Mapping[str, Mapping[Rule, str]] = {
         Rule.MAXIMUM: "El reembolso es de {maximum} como máximo; queda en {amount}.",
         Rule.NON_REFUNDABLE: "De lo pagado, {non_refundable} no admite devolución; quedan {amount}.",
         Rule.APPROVAL: "Un reembolso de más de {above} necesita la aprobación de una persona.",
+        Rule.AMENDED: "Una persona de la clínica fijó el reembolso en {amount}.",
         Rule.HOLD: "Nada se mueve durante {hours}, hasta el {until}, por si la visita cambia de fecha.",
     },
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import assert_never
 
-from clinicrefund.case.status import Audience
+from clinicrefund.case.status import Audience, MoneyState
 from clinicrefund.messages.facts import facts_of, one_line, values_of
 from clinicrefund.messages.languages import locale_for
 from clinicrefund.messages.letter import Letter, Rendered
@@ -14,7 +14,6 @@ from clinicrefund.messages.overrides import Templates
 from clinicrefund.messages.samples import sample_letters
 from clinicrefund.messages.sentences import SENTENCES, sentence, told_values
 from clinicrefund.messages.sms import fits_one_part, plain_letters
-from clinicrefund.messages.state import MoneyState
 from clinicrefund.model import Channel
 from clinicrefund.reasons import Reason, Rule
 
