@@ -34,7 +34,7 @@ class Job:
         """Do the work now; what it raises goes to its caller alone."""
         try:
             self.result = self.work(connection)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is its caller's
             self.error = error
 
 
@@ -131,7 +131,7 @@ class ConnectionThread:
             try:
                 connection = connection or self._connect()
                 self._turn(connection, group)
-            except Exception as error:  # not opened: the next job tries again, so that a fault can be mended
+            except Exception as error:  # noqa: BLE001 - not opened: the next job tries again, so a fault can be mended
                 refuse_all(group, error)
             _wake(group)
         return connection

@@ -1,4 +1,4 @@
-"""`SQLiteJournal`: the embedded default. One file, the standard library alone, any number of processes on one machine."""
+"""`SQLiteJournal`: the embedded default. One file, the standard library, many processes on one machine."""
 
 import os
 import sqlite3
@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -43,7 +44,7 @@ class SQLiteJournal:
     ) -> None:
         if str(path).strip() in {"", ":memory:"}:
             raise InputRefused(f"SQLiteJournal({str(path)!r}) is no file; pass a path, or use MemoryJournal")
-        self._path = os.path.abspath(path)
+        self._path = str(Path(path).absolute())
         self._used_in: int | None = None
         opened = partial(connect, self._path, busy_timeout=busy_timeout)
         same = _SameFile(self._path)
@@ -69,7 +70,7 @@ class SQLiteJournal:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Finish what was asked for, then close the file. Further calls raise `JournalError`; closing again is fine."""
+        """Finish what was asked for, then close the file. Later calls raise `JournalError`; closing again is fine."""
         _stop(self._reader, self._writer)
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._reader.join)
@@ -78,7 +79,7 @@ class SQLiteJournal:
     async def commit(self, appends: Sequence[Append], /) -> None:
         """All or nothing; see `clinicrefund.Journal`. Several appends to one stream apply in their order.
 
-        When it raises, a cancellation too, the commit has ended: a read then shows all of it or nothing of it, for good.
+        When it raises, a cancellation too, the commit has ended: a read shows all of it or nothing, for good.
         """
         await self._ask(self._writer, partial(_append, tuple(appends)))
 
@@ -199,7 +200,8 @@ def _read_each(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
 
 def _write_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
     """All jobs in one transaction, each under a savepoint. Where the transaction fails as a whole, each alone, so that
-    one caller's commit that does not fit on the disk takes no other one with it."""
+    one caller's commit that does not fit on the disk takes no other one with it.
+    """
     try:
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:
@@ -226,7 +228,8 @@ def _write_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None
 
 class _SameFile:
     """Refuses to go on when the open file is no longer the one at its path: what is committed to a deleted file is
-    lost with the last process that has it open, although SQLite reports success."""
+    lost with the last process that has it open, although SQLite reports success.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -257,7 +260,7 @@ class _SameFile:
 
     def _identity(self) -> tuple[int, int] | None:
         try:
-            found = os.stat(self._path)
+            found = Path(self._path).stat()
         except OSError:
             return None
         return found.st_dev, found.st_ino

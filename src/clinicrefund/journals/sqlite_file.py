@@ -4,10 +4,10 @@ The file is only ever touched through SQLite: reading it ourselves and closing i
 connections of this process hold on it (https://sqlite.org/howtocorrupt.html, section 2.2).
 """
 
-import os
 import sqlite3
 import time
 from datetime import timedelta
+from pathlib import Path
 
 from clinicrefund.errors import JournalError
 
@@ -21,9 +21,11 @@ SCHEMA_VERSION = 1
 _SCHEMA = (
     "CREATE TABLE stream (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, length INTEGER NOT NULL, due INTEGER)",
     "CREATE INDEX stream_due ON stream (due) WHERE due IS NOT NULL",
-    "CREATE TABLE record (stream INTEGER NOT NULL REFERENCES stream (id), position INTEGER NOT NULL,"
-    " kind TEXT NOT NULL, body TEXT NOT NULL, at INTEGER NOT NULL, digest TEXT NOT NULL,"
-    " PRIMARY KEY (stream, position))",
+    (
+        "CREATE TABLE record (stream INTEGER NOT NULL REFERENCES stream (id), position INTEGER NOT NULL,"
+        " kind TEXT NOT NULL, body TEXT NOT NULL, at INTEGER NOT NULL, digest TEXT NOT NULL,"
+        " PRIMARY KEY (stream, position))"
+    ),
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
@@ -57,7 +59,7 @@ _MEANINGS = {
     ),
     sqlite3.SQLITE_CORRUPT: (
         "is damaged",
-        "stop all processes that use it, keep a copy with its -wal file, and restore a backup or run sqlite3's .recover",
+        "stop all processes that use it, keep a copy with its -wal file, restore a backup or use sqlite3's .recover",
     ),
     sqlite3.SQLITE_NOTADB: (
         "is not an SQLite database, or its beginning is damaged",
@@ -96,10 +98,10 @@ def connect(path: str, /, *, busy_timeout: timedelta, reads_only: bool) -> sqlit
 
     Nothing is written to a file that is not ours. Raises `JournalError`.
     """
-    if os.path.isdir(path):
+    if Path(path).is_dir():
         raise JournalError(f"the journal {path} is a folder: pass the path of a file in it")
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
+    folder = Path(path).parent
+    if not folder.is_dir():
         raise JournalError(f"the journal {path} cannot be opened: its folder is missing; create {folder}")
     try:
         connection = sqlite3.connect(path, timeout=busy_timeout.total_seconds(), isolation_level=None)
@@ -167,17 +169,16 @@ def _verify_ours(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _use_wal(connection: sqlite3.Connection, path: str, *, patience: timedelta) -> None:
-    # The change of mode does not always wait for others as other statements do, so it is asked for again.
+    mode = "unknown"
     end = time.monotonic() + patience.total_seconds()
-    while True:
+    while mode == "unknown":
         try:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         except sqlite3.OperationalError as error:
+            # The change of mode does not always wait for others as statements do, so it is asked for again.
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
                 raise
             time.sleep(0.01)
-        else:
-            break
     if mode != "wal":
         raise JournalError(
             f"the journal {path} cannot use SQLite's write-ahead log (mode {mode}): put it on a local disk"

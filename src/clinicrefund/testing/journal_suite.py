@@ -1,9 +1,9 @@
-"""The conformance suite of the port `clinicrefund.Journal`: every promise its contract makes, tried on a real store."""
+"""The conformance suite of the port `clinicrefund.Journal`: every promise of its contract, tried."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import anyio
@@ -45,7 +45,7 @@ async def _check(name: str, promise: _Promise, build: Callable[[], Journal]) -> 
             problem = None
     except _Broken as broken:
         problem = str(broken)
-    except Exception as error:  # a journal may fail in any way; the suite goes on and tells
+    except Exception as error:  # noqa: BLE001 - a journal may fail in any way; the suite goes on
         problem = f"raised {_described(error)}"
     close = getattr(journal, "aclose", None)
     if close is not None:
@@ -55,7 +55,7 @@ async def _check(name: str, promise: _Promise, build: Callable[[], Journal]) -> 
 
 def _described(error: Exception) -> str:
     if isinstance(error, ExceptionGroup):
-        inner: Sequence[Any] = error.exceptions
+        inner = cast("Sequence[Exception]", error.exceptions)
         return ", ".join(sorted({_described(each) for each in inner}))
     return f"{type(error).__name__}: {error}"
 
