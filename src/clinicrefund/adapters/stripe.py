@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import attrs
 
@@ -132,7 +132,7 @@ class StripeGateway:
             reply = await self.session.send(_list_refunds(order.payment_reference, after))
             page = reply.into(_List[_Refund])
             for refund in page.data:
-                if refund.metadata.get(KEY) == order.step_id:
+                if (refund.metadata or {}).get(KEY) == order.step_id:
                     return _outcome(refund, order)
                 after = refund.id
             more = page.has_more and bool(page.data)
@@ -251,11 +251,11 @@ class _Refund:  # a dispute has the same fields, as far as we read them
     id: str
     amount: int
     currency: str
-    status: str
+    status: str | None = None
     created: int | None = None
     charge: str | None = None
     payment_intent: str | None = None
-    metadata: Mapping[str, str] = attrs.field(factory=dict)
+    metadata: Mapping[str, str] | None = None
     failure_reason: str | None = None
     pending_reason: str | None = None
 
@@ -283,7 +283,7 @@ class _Event:
     type: str
     created: int
     livemode: bool
-    data: dict[str, object]
+    data: Mapping[str, Any]
     account: str | None = None
 
 
@@ -364,9 +364,9 @@ def _triggers(event: _Event) -> Iterator[Trigger]:
             at=at,
             delivery_id=delivery_id,
             reference=refund.id,
-            state=_STATES.get(refund.status, RefundState.PENDING),
+            state=_STATES.get(refund.status or "", RefundState.PENDING),
             amount=_money(refund.amount, refund.currency),
-            key=refund.metadata.get(KEY),
+            key=(refund.metadata or {}).get(KEY),
         )
     elif event.type == "charge.refunded":
         charge = structure_value(event.data.get("object"), _Charge)
@@ -386,7 +386,7 @@ def _triggers(event: _Event) -> Iterator[Trigger]:
             delivery_id=delivery_id,
             reference=dispute.id,
             amount=_money(dispute.amount, dispute.currency),
-            won={"won": True, "warning_closed": True, "lost": False}.get(dispute.status),
+            won={"won": True, "warning_closed": True, "lost": False}.get(dispute.status or ""),
         )
 
 
