@@ -7,7 +7,7 @@ installed, the fixtures of `clinicrefund.testing.plugin` are there by themselves
 from clinicrefund.testing.bookings import MemoryBookings
 from clinicrefund.testing.clock import VirtualClock
 from clinicrefund.testing.faults import Fault
-from clinicrefund.testing.sandbox import Sandbox
+from clinicrefund.testing.sandbox import RemoteSandbox, Sandbox
 from clinicrefund.testing.stand_in import (
     Adapters,
     Reach,
@@ -23,6 +23,7 @@ __all__ = [
     "Fault",
     "MemoryBookings",
     "Reach",
+    "RemoteSandbox",
     "Sandbox",
     "SandboxDelivery",
     "SandboxReply",

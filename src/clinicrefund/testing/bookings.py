@@ -1,6 +1,6 @@
 """MemoryBookings: a host's bookings, kept in a list."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from clinicrefund.errors import InputRefused
@@ -34,6 +34,10 @@ class MemoryBookings:
             name = booking.appointment.appointment_id
             raise InputRefused(f"appointment {name} has no booking to replace; use add")
         self._bookings[_key(booking)] = booking
+
+    def __iter__(self) -> Iterator[Booking]:
+        """All bookings, of every clinic, in the order in which they came."""
+        return iter(self._bookings.values())
 
     async def find(self, clinic_id: str, clue: Clue, /) -> Sequence[Booking]:
         """Every booking of that clinic that fits, cancelled ones too; by contact within 90 days of the moment."""

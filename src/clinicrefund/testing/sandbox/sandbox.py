@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
 from clinicrefund.errors import InputRefused
 from clinicrefund.model import Appointment, Booking, Patient, Payment
 from clinicrefund.money import Money
+from clinicrefund.testing import deliveries
 from clinicrefund.testing.bookings import MemoryBookings
 from clinicrefund.testing.clock import VirtualClock
 from clinicrefund.testing.sandbox import defaults
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from clinicrefund.clinic import Clinic
     from clinicrefund.http import Session
     from clinicrefund.ports import Clock
+    from clinicrefund.testing.server import Application
+
+PUBLIC_URL: Final = "https://hooks.sandbox-clinic.example"
+"""Where the sandbox's clinic is reached by webhooks, for vendors that sign the URL."""
 
 
 class Sandbox:
@@ -150,6 +155,35 @@ class Sandbox:
     def deliveries(self) -> Sequence[SandboxDelivery]:
         """The webhooks that the stand-ins want delivered and that nobody has sent yet, platform by platform."""
         return [delivery for stand_in in self.stand_ins.values() for delivery in stand_in.outbox]
+
+    async def deliver(
+        self,
+        to: "Application | str",
+        /,
+        *,
+        public_url: str = PUBLIC_URL,
+        duplicate: bool = False,
+        reorder: bool = False,
+        late: timedelta = timedelta(0),
+    ) -> Sequence[int]:
+        """Sends the pending `deliveries`, each to ``/<platform>`` below the receiver's URL; the statuses, in order.
+
+        ``to`` is the receiver: an ASGI application, which is told that it was called at ``public_url``, or its URL on
+        this machine. ``duplicate`` sends each twice, ``reorder`` the last first, ``late`` lets time pass before. What
+        was answered with 2xx is delivered; anything else stays pending and is signed anew the next time.
+        """
+        await self.clock.sleep(late.total_seconds())
+        base = to.rstrip("/") if isinstance(to, str) else public_url.rstrip("/")
+        statuses: list[int] = []
+        async with deliveries.carrier(to) as transport:
+            waiting = deliveries.pending(tuple(self.stand_ins.values()), reorder=reorder, duplicate=duplicate)
+            for stand_in, delivery in waiting:
+                statuses.append(
+                    await deliveries.post(transport, stand_in, delivery, f"{base}/{delivery.platform}")
+                )
+                if 200 <= statuses[-1] < 300 and delivery in stand_in.outbox:
+                    stand_in.outbox.remove(delivery)
+        return statuses
 
     def _gateway(self, wanted: str | None) -> tuple[str, StandIn]:
         for platform, stand_in in self.stand_ins.items():
