@@ -30,16 +30,7 @@ from clinicrefund.tiers import (
 )
 from clinicrefund.triggers import AppointmentCancelled, AppointmentMissed, Trigger
 
-__all__ = [
-    "Allocation",
-    "CancellationPolicy",
-    "Decision",
-    "DecisionInputs",
-    "Given",
-    "Reason",
-    "Rule",
-    "Tier",
-]
+__all__ = ["Allocation", "CancellationPolicy", "Decision", "DecisionInputs", "Reason", "Rule", "Tier"]
 
 _WHOLE = Percent(100)
 # What a nested policy may leave out.
@@ -53,6 +44,10 @@ def _by_role(given: Mapping[Role, Given]) -> Mapping[Role, Given]:
 
 
 def _by_service(policies: "Mapping[str, CancellationPolicy]") -> "Mapping[str, CancellationPolicy]":
+    if not all(service.strip() for service in policies):
+        raise PolicyError(
+            "CancellationPolicy.by_service has an empty name; pass what Appointment.service holds"
+        )
     return dict(policies)
 
 
@@ -244,9 +239,8 @@ def _given(
 ) -> tuple[Given, Money | None]:
     """What is given, and the fee that is taken off it."""
     if isinstance(trigger, AppointmentMissed):
-        given, rule = (
-            (rules.default, Rule.DEFAULT) if rules.no_show is None else (rules.no_show, Rule.NO_SHOW)
-        )
+        missed = rules.no_show
+        given, rule = (rules.default, Rule.DEFAULT) if missed is None else (missed, Rule.NO_SHOW)
         reasons.append(because(rule, refund=given))
         return given, rules.cancellation_fee
     role = trigger.by.role
