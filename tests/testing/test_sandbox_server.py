@@ -11,7 +11,13 @@ import attrs
 import httpx
 import pytest
 
-from clinicrefund.errors import ConfigurationError, CredentialsRefused, InputRefused, OutcomeUnknown, RateLimited
+from clinicrefund.errors import (
+    ConfigurationError,
+    CredentialsRefused,
+    InputRefused,
+    OutcomeUnknown,
+    RateLimited,
+)
 from clinicrefund.model import Channel, Patient
 from clinicrefund.money import Money
 from clinicrefund.orders import RefundOrder
@@ -71,7 +77,9 @@ async def test_its_state_can_be_read_by_people() -> None:
         sandbox.state("acme").refunds["r1"] = {"payment": "p", "amount": "1.00", "status": "settled"}  # type: ignore[attr-defined]
         told = await http.get(remote.url + "/_sandbox/state", headers={"accept": "text/plain"})
         assert told.text == "acme\n  refunds: 1\n    r1, 1.00, settled\n"
-        assert (await http.get(remote.url + "/_sandbox/state")).json() == {"acme": {"refunds": ["r1, 1.00, settled"]}}
+        assert (await http.get(remote.url + "/_sandbox/state")).json() == {
+            "acme": {"refunds": ["r1, 1.00, settled"]}
+        }
 
 
 @pytest.mark.parametrize(
@@ -87,12 +95,14 @@ async def test_its_state_can_be_read_by_people() -> None:
         (Fault.UNREACHABLE, OutcomeUnknown, False),
     ],
 )
-async def test_faults_are_scripted_and_played_over_http(fault: Fault, error: type[Exception], happened: bool) -> None:
+async def test_faults_are_scripted_and_played_over_http(
+    fault: Fault, error: type[Exception], happened: bool
+) -> None:
     async with served() as (sandbox, remote):
         booking = await remote.add_booking("A-1", paid="10.00", currency="USD")
         gateway = remote.clinic().gateways["acme"]
         wanted = await order(gateway, booking.payments[0].reference, booking.paid)
-        await remote.fail("acme", fault, operation="PUT /refunds/{id}")
+        await remote.fail("acme", fault, operation="PUT /refunds/{id}", delay=timedelta(seconds=0))
         with pytest.raises(error):
             await gateway.refund(wanted)
         assert bool(sandbox.state("acme").refunded(wanted.payment_reference)) is happened
@@ -155,7 +165,9 @@ def sandbox_with_deliveries() -> Sandbox:
 async def test_webhooks_are_delivered_signed_for_the_url_and_the_moment() -> None:
     sandbox, receiver = sandbox_with_deliveries(), Receiver()
     at = sandbox.clock.now() + timedelta(hours=1)
-    statuses = await sandbox.deliver(receiver, public_url="https://clinic.example/hooks/", late=timedelta(hours=1))
+    statuses = await sandbox.deliver(
+        receiver, public_url="https://clinic.example/hooks/", late=timedelta(hours=1)
+    )
     assert statuses == [200, 200]
     where = f"https://clinic.example/hooks/acme 1 {at.isoformat()}"
     assert receiver.heard == [(b"1", where), (b"2", where)]
@@ -189,7 +201,9 @@ async def test_the_server_delivers_to_a_receiver_on_this_machine_only() -> None:
     assert receiver.heard[0][1].startswith(f"{hooks}/hooks/acme 1")
 
 
-async def test_a_sandbox_runs_in_a_child_process_and_ends_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sandbox_runs_in_a_child_process_and_ends_with_the_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(ROOT)
     async with RemoteSandbox.started(AcmeStandIn()) as remote:
         booking = await remote.add_booking("A-1", paid="1.00", currency="USD", gateway="acme")
@@ -231,7 +245,9 @@ def test_a_sandbox_ends_when_its_parent_dies_hard() -> None:
 
 
 def test_a_sandbox_ends_on_ctrl_c_without_a_traceback() -> None:
-    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
+    with subprocess.Popen(
+        COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         child.stdout.readline()
@@ -242,7 +258,9 @@ def test_a_sandbox_ends_on_ctrl_c_without_a_traceback() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "::"])  # noqa: S104 - the very mistake
 def test_a_sandbox_refuses_to_listen_beyond_this_machine(host: str) -> None:
-    ran = subprocess.run([*COMMAND, "--host", host], capture_output=True, text=True, timeout=20, check=False, cwd=ROOT)
+    ran = subprocess.run(
+        [*COMMAND, "--host", host], capture_output=True, text=True, timeout=20, check=False, cwd=ROOT
+    )
     assert ran.returncode == 2
     assert "127.0.0.1 only" in ran.stderr
 

@@ -74,7 +74,12 @@ def _detach(port: int, names: Sequence[str]) -> int:
     command = [sys.executable, "-m", "clinicrefund.testing.sandbox", "--port", str(port)]
     command += [part for name in names for part in ("--stand-in", name)]
     child = subprocess.Popen(  # noqa: S603 - our own program, our own arguments
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # else whoever reads our errors to their end would wait for the sandbox's end
+        text=True,
+        start_new_session=True,
     )
     line = "" if child.stdout is None else child.stdout.readline()
     print(line, end="", flush=True)
