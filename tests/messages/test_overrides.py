@@ -78,6 +78,13 @@ def test_audience_of_staff_can_have_words_of_its_own(tmp_path: Path) -> None:
     assert host.render(letter(audience=Audience.TEAM), Channel.TEAM).subject == "Refund of $60.00 settled"
 
 
+def test_text_of_all_staff_serves_every_audience_but_the_patient(tmp_path: Path) -> None:
+    write(tmp_path, "en/staff/settled.j2", "{% extends layout %}{% block subject %}Done{% endblock %}")
+    host = Texts(tmp_path)
+    subjects = {one: host.render(letter(audience=one), Channel.TEAM).subject == "Done" for one in Audience}
+    assert subjects == {one: one is not Audience.PATIENT for one in Audience}
+
+
 def test_host_adds_a_language_and_what_it_lacks_is_whole_english(tmp_path: Path) -> None:
     write(tmp_path, "fr/words.j2", WORDS_FR)
     write(tmp_path, "fr/patient/settled.j2", TEXT_FR)
@@ -202,3 +209,16 @@ def test_no_template_of_a_host_can_tell_what_the_letter_may_not(tmp_path: Path) 
     host = Texts(tmp_path)
     assert "[Sam Sample" in host.render(letter(), Channel.SMS).text
     assert "[]" in host.render(attrs.evolve(letter(), detailed=False), Channel.SMS).text
+
+
+def test_override_that_fails_on_a_real_letter_says_where_and_nothing_of_the_patient(tmp_path: Path) -> None:
+    """What no trial can reach still ends in an error that names the place, without any value."""
+    write(
+        tmp_path,
+        "en/patient/settled.j2",
+        '{% extends layout %}\n{% block sms %}{% if patient == "Quillon" %}{{ {}[patient] }}{% endif %}{% endblock %}',
+    )
+    host = Texts(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"en/patient/settled\.j2, line 2: UndefinedError") as caught:
+        host.render(attrs.evolve(letter(), patient_name="Quillon"), Channel.SMS)
+    assert "Quillon" not in str(caught.value)

@@ -1,14 +1,14 @@
 """Every reason of a decision, as a sentence in every language."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from string import Formatter
 
 import pytest
 
 from clinicrefund.messages import describe_decision, sentence
 from clinicrefund.messages.samples import SAMPLE_REASONS
-from clinicrefund.messages.sentences import SENTENCES
+from clinicrefund.messages.sentences import SENTENCES, told_values
 from clinicrefund.model import Actor, Appointment, Booking, Patient, Payment, Role
 from clinicrefund.money import Money, Percent
 from clinicrefund.policy import CancellationPolicy, Tier
@@ -94,6 +94,21 @@ def test_moments_without_a_zone_are_in_utc_and_say_so() -> None:
     assert "2:00 PM UTC" in sentence(because(Rule.TIER_BY_TIME, deadline=STARTS, refund=Percent(0)), "en-US")
 
 
+def test_every_value_can_stand_in_a_hosts_own_sentence() -> None:
+    by_time = because(
+        Rule.TIER_BY_TIME, at=time(12), days=1, business_days="no", deadline=STARTS, refund=Percent(50)
+    )
+    told = told_values(by_time, "en-US", zone="America/New_York")
+    assert len(told) == 5
+    assert dict(told) == {
+        "at": "12:00 PM",
+        "days": "1 business day",
+        "business_days": "no",
+        "deadline": "Monday, March 9, 2026, 10:00 AM EDT",
+        "refund": "50%",
+    }
+
+
 @pytest.mark.parametrize("role", Role)
 def test_every_role_has_words(role: Role) -> None:
     reason = because(Rule.CANCELLED_BY, role=role.value, refund=Percent(0))
@@ -123,6 +138,6 @@ def test_real_decision_reads_from_amounts_to_reasons() -> None:
         "$120.00 was paid for the visit, which gives a refund of $60.00.",
         "A cancellation fee of $10.00 is taken off, which leaves $50.00.",
     ]
-    assert describe_decision(decision, "es-MX", zone="UTC")[2].startswith(
-        "Cancelación con al menos 24 horas de antelación (límite: domingo, 8 de marzo de 2026, 2:00 p.m. UTC)"
+    assert describe_decision(decision, "es-ES", zone="UTC")[2].startswith(
+        "Cancelación con al menos 24 horas de antelación (límite: domingo, 8 de marzo de 2026, 14:00 UTC)"
     )

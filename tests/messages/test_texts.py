@@ -70,7 +70,7 @@ def test_only_settled_says_that_money_was_given_back() -> None:
     told = {
         (state, locale)
         for (audience, state), locale in EVERYWHERE
-        for channel in Channel
+        for channel in (Channel.SMS, Channel.TEAM, Channel.EMAIL)
         for one in sample_letters(audience, state, locale)
         if re.search(r"refunded|reembolsad", whole(TEXTS.render(one, channel)), re.IGNORECASE)
     }
@@ -123,7 +123,7 @@ def test_longer_text_message_is_kept_whole() -> None:
 DISTINCT = st.text("QXZWKJ", min_size=12, max_size=20)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)  # each tries every text there is
 @given(
     name=DISTINCT,
     service=DISTINCT,
@@ -234,13 +234,16 @@ def test_texts_carry_no_marketing(locale: str) -> None:
 HOSTILE = '<script>alert("x")</script>&\'<img src=x onerror=y>'
 
 
-def test_hostile_names_are_escaped_in_html_and_left_plain_in_text() -> None:
+@pytest.mark.parametrize("audience", Audience)
+def test_hostile_names_are_escaped_in_html_and_left_plain_in_text(audience: Audience) -> None:
     one = attrs.evolve(
-        letter(MoneyState.NEEDS_ATTENTION, Audience.TEAM),
+        letter(MoneyState.SETTLED, audience),
         patient_name=HOSTILE,
         service=HOSTILE,
         practitioner=HOSTILE,
         clinic_name=HOSTILE,
+        clinic_phone=HOSTILE,
+        clinic_email=HOSTILE,
         tasks=(HOSTILE,),
         link='https://clinic.example/"onclick="x',
     )

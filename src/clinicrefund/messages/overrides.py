@@ -47,9 +47,18 @@ class Templates:
         for name in self.overrides:
             self._check(name)
 
-    def render(self, name: str, variables: Mapping[str, object], /, *, html: bool = False) -> str:
-        """The template's text; for HTML, every variable is escaped."""
-        return (self._html if html else self._plain).get_template(name).render(variables)
+    def render(
+        self, name: str, variables: Mapping[str, object], /, *, html: bool = False, trial: bool = False
+    ) -> str:
+        """The template's text; for HTML, every variable is escaped.
+
+        Raises `ConfigurationError` with file and line, whatever a template can raise: a sandbox's refusal, a filter's
+        TypeError. Only in a trial, where all is made up, it also says what the template's error said.
+        """
+        try:
+            return (self._html if html else self._plain).get_template(name).render(variables)
+        except Exception as error:  # noqa: BLE001  a host's template can raise anything
+            raise self._refused(error, name=name, trial=trial) from None
 
     def texts(self) -> Iterator[tuple[str, Audience, MoneyState, str]]:
         """Language, audience, state and name of every text; an audience's own before what all staff share."""
@@ -65,8 +74,7 @@ class Templates:
         """Every language that has a text, ours or the host's."""
         return frozenset(found["language"] for name in self.names if (found := _TEXT.fullmatch(name)))
 
-    def refused(self, error: Exception, /, *, name: str) -> ConfigurationError:
-        """The error of a host's template, with its place. ``name``: the template that was asked for."""
+    def _refused(self, error: Exception, /, *, name: str, trial: bool) -> ConfigurationError:
         place, line = name, getattr(error, "lineno", None)
         if line is not None:
             place = getattr(error, "name", None) or name
@@ -77,9 +85,8 @@ class Templates:
                 place, line = file.relative_to(self.folder).as_posix(), trace.tb_lineno
             trace = trace.tb_next
         at = f"{place}, line {line}" if line is not None else place
-        return ConfigurationError(
-            f"message template {at}: {str(error) or type(error).__name__}; correct that file"
-        )
+        said = str(error) if trial else ""  # which can hold a variable's value
+        return ConfigurationError(f"message template {at}: {said or type(error).__name__}; correct that file")
 
     def _check(self, name: str) -> None:
         from jinja2 import TemplateError, meta, nodes
@@ -91,7 +98,7 @@ class Templates:
             self._plain.get_template(name)
             self._html.get_template(name)
         except (TemplateError, UnicodeDecodeError) as error:
-            raise self.refused(error, name=name) from None
+            raise self._refused(error, name=name, trial=True) from None
         unknown = meta.find_undeclared_variables(tree) - _KNOWN
         for variable in tree.find_all(nodes.Name):
             if variable.name in unknown:

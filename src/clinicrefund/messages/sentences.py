@@ -1,7 +1,7 @@
 """The reasons of a decision as sentences, in every language that this library speaks."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, time, tzinfo
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -114,9 +114,7 @@ def sentence(reason: Reason, locale: str, /, *, zone: str = "UTC") -> str:
 
 def told_values(reason: Reason, locale: str, /, *, zone: str) -> Mapping[str, str]:
     """The reason's values as they stand in its sentence: for a host's own sentences."""
-    language, exact = locale_for(locale, SENTENCES)
-    words, in_zone = _WORDS[language], zone_of(zone)
-    return {name: _told(name, value, words, exact, in_zone) for name, value in reason.values.items()}
+    return _Told(reason, locale, zone)
 
 
 def describe_decision(decision: "Decision", locale: str, /, *, zone: str | None = None) -> list[str]:
@@ -130,6 +128,23 @@ def describe_decision(decision: "Decision", locale: str, /, *, zone: str | None 
     )
     in_zone = zone or decision.inputs.booking.appointment.zone or "UTC"
     return [summary, *(sentence(reason, locale, zone=in_zone) for reason in decision.reasons)]
+
+
+class _Told(Mapping[str, str]):
+    """Values that are printed when they are asked for: a sentence uses few of them, and dates are slow to print."""
+
+    def __init__(self, reason: Reason, locale: str, zone: str) -> None:
+        language, self._locale = locale_for(locale, SENTENCES)
+        self._values, self._words, self._zone = reason.values, _WORDS[language], zone_of(zone)
+
+    def __getitem__(self, name: str) -> str:
+        return _told(name, self._values[name], self._words, self._locale, self._zone)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def _told(name: str, value: str, words: Mapping[str, str], locale: "Locale", zone: tzinfo) -> str:
