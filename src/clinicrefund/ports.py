@@ -7,11 +7,11 @@ lets its client's errors through is safe. Amounts are `Money`; moments are aware
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Protocol, TypeVar
 
 import attrs
 
+from clinicrefund.capabilities import FOREVER, Capabilities, EHRCapabilities, GatewayCapabilities, Lookup
 from clinicrefund.case.status import Moment
 from clinicrefund.checks import aware
 from clinicrefund.model import Appointment, Booking, Channel
@@ -28,62 +28,35 @@ from clinicrefund.outcomes import Outcome
 from clinicrefund.secret import Secret
 from clinicrefund.triggers import Clue, Trigger
 
+__all__ = [
+    "EHR",
+    "FOREVER",
+    "Adapter",
+    "Append",
+    "Bookings",
+    "Capabilities",
+    "Clock",
+    "EHRCapabilities",
+    "Feed",
+    "GatewayCapabilities",
+    "Journal",
+    "Ledger",
+    "Logger",
+    "Lookup",
+    "Notifier",
+    "Page",
+    "PaymentGateway",
+    "Platform",
+    "Received",
+    "Record",
+    "TokenStore",
+    "Tokens",
+    "WebhookReply",
+    "WebhookRequest",
+    "WebhookSource",
+]
+
 _T = TypeVar("_T")
-
-# ---- capabilities: what is true of one operation of one platform -----------------------------------------------
-
-
-class Lookup(Enum):
-    """What asking a platform proves about an earlier write."""
-
-    NONE = "none"
-    PRESENCE = "presence"
-    ABSENCE = "absence"
-
-
-FOREVER = timedelta.max
-"""For ``repeatable_for``: the same call twice leaves one state, whenever (PUT, upsert)."""
-
-
-@attrs.frozen(kw_only=True)
-class Capabilities:
-    """What is true of a write: declared by the adapter, checked before the first byte.
-
-    ``repeatable_for``: how long the same bytes under the same key may be sent again; zero: never.
-    ``lookup``: ``NONE``, nothing can be asked; ``PRESENCE``, found means done, not found means nothing; ``ABSENCE``,
-    not found means not done, once ``visible_after`` has passed since the write could last have arrived.
-    ``key_length``: the longest key and step id that the vendor stores whole, in characters.
-    """
-
-    repeatable_for: timedelta = timedelta(0)
-    lookup: Lookup = Lookup.NONE
-    visible_after: timedelta = timedelta(0)
-    key_length: int = 64
-
-
-@attrs.frozen(kw_only=True)
-class GatewayCapabilities(Capabilities):
-    """``partial``: less than the whole can go back. ``concurrent``: several open refunds of one payment can be told
-    apart. ``currencies``: None for any. ``refund_window``: a hint, told before trying; the vendor judges.
-    ``may_fail_for``: how long after success a refund can still fail.
-    """
-
-    partial: bool = True
-    concurrent: bool = True
-    currencies: frozenset[str] | None = None
-    refund_window: timedelta | None = None
-    may_fail_for: timedelta = timedelta(0)
-
-
-@attrs.frozen(kw_only=True)
-class EHRCapabilities(Capabilities):
-    """Setting a status is looked up by reading it back, so the inherited fields speak of ``update_appointment``.
-
-    ``billing_note``: what is true of ``post_billing_note``.
-    """
-
-    billing_note: Capabilities = Capabilities()
-
 
 # ---- what we act on --------------------------------------------------------------------------------------------
 
@@ -220,7 +193,8 @@ class Record:
 @attrs.frozen(kw_only=True)
 class Append:
     """Records to add to a stream that had ``seen`` records when it was read. ``due``: when somebody must look at the
-    stream next; None: never. It replaces the stream's earlier ``due``."""
+    stream next; None: never. It replaces the stream's earlier ``due``.
+    """
 
     stream: str
     seen: int
@@ -260,7 +234,8 @@ class Bookings(Protocol):
 
     async def find(self, clinic_id: str, clue: Clue, /) -> Sequence[Booking]:
         """Every booking that the clue fits, as it is now; empty where none does. Never a guess: two are returned as
-        two, and a person chooses."""
+        two, and a person chooses.
+        """
         ...
 
 
@@ -360,7 +335,5 @@ class Feed(Platform, Protocol):
     def every(self) -> timedelta: ...
 
     async def fetch(self, cursor: str | None, /, *, now: datetime) -> Page:
-        """What happened since the cursor; None: the first time. Telling a thing twice is harmless, missing it is not."""
+        """What happened since the cursor; None: the first time. To tell a thing twice is harmless, to miss it is not."""
         ...
-
-
