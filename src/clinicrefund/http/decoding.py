@@ -1,6 +1,7 @@
 """JSON from outside, into attrs classes that name only what is read. Numbers come as `Decimal`, never as float."""
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,6 +47,8 @@ def _converter() -> "Converter":
     converter.register_structure_hook(int, _whole)
     converter.register_structure_hook(bool, _truth)
     converter.register_structure_hook(Decimal, _number)
+    converter.register_structure_hook_func(lambda shape: shape is object, lambda value, _: value)
+    converter.register_structure_hook(datetime, _moment)
     return converter
 
 
@@ -71,3 +74,10 @@ def _number(value: Any, _: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         raise TypeError("not a number")
     return Decimal(value)
+
+
+def _moment(value: Any, _: object) -> datetime:
+    moment = datetime.fromisoformat(_text(value, str))
+    if moment.utcoffset() is None:
+        raise ValueError("no zone")
+    return moment
