@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -242,20 +243,22 @@ def _child(body: str, path: Path) -> list[str]:
     return ended.stdout.splitlines()
 
 
-def _let_others_in(folder: Path) -> None:
-    """The superuser may write anything, so the child becomes somebody else, who must be able to reach the file."""
-    for above in (folder, *folder.parents[:2]):
-        above.chmod(0o755)
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that any user can reach: the superuser may write anything, so the child becomes somebody else."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="rights are other things there")
 @pytest.mark.parametrize("what", ["file", "folder"])
-async def test_read_only_journal_is_told(tmp_path: Path, what: str) -> None:
-    folder = tmp_path / "kept"
+async def test_read_only_journal_is_told(open_folder: Path, what: str) -> None:
+    folder = open_folder / "kept"
     folder.mkdir()
     path = folder / "j.db"
     await _fill(path, 1)
-    _let_others_in(tmp_path)
     path.chmod(0o444)
     folder.chmod(0o777 if what == "file" else 0o555)
     (said,) = _child(
