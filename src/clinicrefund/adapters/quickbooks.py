@@ -4,7 +4,6 @@ Written for minor version 75 of the Accounting API, v3:
 
 - Refund receipts: https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/refundreceipt
 - Customers: https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/customer
-- Queries: https://developer.intuit.com/app/developer/qbo/docs/learn/explore-the-quickbooks-online-api/data-queries
 
 Not covered: fees that a gateway keeps (`EntryKind.LOST_FEE`: they were booked with the payment and stay where they
 are), credit memos, links to invoices (a refund receipt has none), exchange rates (QuickBooks' own), webhooks.
@@ -43,6 +42,7 @@ _REFUSALS = (
     | dict.fromkeys(("6000", "2010", "2020", "2050", "4000", "4001"), RefusalReason.OTHER)
 )
 _MARK = "clinicrefund step="
+_CUSTOMER_PARTS = ("create_customer", "create_customer_by_other_name")  # one operation is one part of a step
 # A name may hold no colon, tab or line break; a backslash would need an escape in queries that nobody documents.
 _NOT_IN_NAMES = str.maketrans(dict.fromkeys(":\t\r\n\\", " "))
 
@@ -259,7 +259,7 @@ def _delete_receipt(receipt: "_Receipt", entry: LedgerEntry) -> HttpCall:
 
 def _create_customer(books: "_Preferences", entry: LedgerEntry, name: str, part: int) -> HttpCall:
     customer = {"DisplayName": name, **books.CurrencyPrefs.named(entry.amount.currency)}
-    return _write("customer", "create_customer", customer, f"{entry.key}-c{part}")
+    return _write("customer", _CUSTOMER_PARTS[part], customer, f"{entry.key}-c{part}")
 
 
 def _write(path: str, name: str, body: object, key: str, **query: str) -> HttpCall:
@@ -380,7 +380,7 @@ def _fault(reply: HttpReply) -> str | None:
     body = reply.into(_Faulty)
     if (fault := body.Fault or body.fault) is None:
         return None if reply.ok else f"HTTP {reply.status}"
-    return next((error.code for error in [*fault.Error, *fault.error]), "unnamed")
+    return next((error.code for error in (*fault.Error, *fault.error)), "unnamed")
 
 
 def _refusal(code: str) -> Outcome:
