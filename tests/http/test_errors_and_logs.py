@@ -4,7 +4,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -41,11 +41,11 @@ def raised(kind: type[Exception]) -> Exception:
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_every_error_of_httpx_has_words_of_its_own(kind: type[Exception]) -> None:
-    assert kind in transport._WHAT_HAPPENED, f"httpx has {kind.__name__}, which transport.py does not name"
+    assert kind in transport.WHAT_HAPPENED, f"httpx has {kind.__name__}, which transport.py does not name"
 
 
 def test_table_names_no_error_that_httpx_does_not_have() -> None:
-    assert set(transport._WHAT_HAPPENED) == set(EVERY_KIND)
+    assert set(transport.WHAT_HAPPENED) == set(EVERY_KIND)
 
 
 class FailingTransport(httpx.AsyncBaseTransport):
@@ -65,9 +65,7 @@ class FailingTransport(httpx.AsyncBaseTransport):
 
 
 class NoWait:
-    def now(self):  # type: ignore[no-untyped-def]
-        from datetime import UTC, datetime
-
+    def now(self) -> datetime:
         return datetime(2026, 3, 2, 15, tzinfo=UTC)
 
     async def sleep(self, seconds: float, /) -> None:
@@ -89,9 +87,10 @@ FOREIGN = [OSError, ValueError, KeyError, RuntimeError, TimeoutError, AssertionE
 )
 async def test_meaning_of_an_error_depends_on_what_left_and_never_on_its_name(
     kind: type[Exception],
+    *,
     effect: bool,
     taken: bool,
-    meaning: type[PlatformError],  # noqa: FBT001
+    meaning: type[PlatformError],
 ) -> None:
     failing = FailingTransport(lambda: raised(kind), takes_body=taken)
     bound = Session(transport=failing, clock=NoWait()).bind("ehr", base_url="https://ehr.example")

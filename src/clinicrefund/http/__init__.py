@@ -4,9 +4,10 @@ from clinicrefund.http.auth import Auth, Authorizer, Basic, Bearer, TokenDesk
 from clinicrefund.http.bound import BoundSession
 from clinicrefund.http.call import HttpCall, HttpReply
 from clinicrefund.http.decoding import Unreadable, structure_value
+from clinicrefund.http.grants import ClientCredentials, JwtGrant, RefreshToken
 from clinicrefund.http.limits import Limits
 from clinicrefund.http.session import Session
-from clinicrefund.http.tokens import ClientCredentials, JwtGrant, MemoryTokenStore, RefreshToken
+from clinicrefund.http.tokens import MemoryTokenStore
 
 __all__ = [
     "Auth",

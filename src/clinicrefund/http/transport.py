@@ -25,7 +25,7 @@ _CONNECT_SECONDS: Final = 10.0
 _LAST_PIECES: Final = 64
 _CLOSING_SECONDS: Final = 2.0
 
-_WHAT_HAPPENED: Final[Mapping[type[Exception], str]] = {
+WHAT_HAPPENED: Final[Mapping[type[Exception], str]] = {
     httpx.ConnectError: "the connection could not be made",
     httpx.ConnectTimeout: "the connection could not be made in time",
     httpx.PoolTimeout: "no connection became free in time",
@@ -236,7 +236,7 @@ async def exchange(
 def what_happened(error: Exception, /) -> str:
     """The error in our words: the text of a foreign error may hold a URL, and so a patient's number."""
     return next(
-        (_WHAT_HAPPENED[kind] for kind in type(error).__mro__ if kind in _WHAT_HAPPENED),
+        (WHAT_HAPPENED[kind] for kind in type(error).__mro__ if kind in WHAT_HAPPENED),
         "the transport failed",
     )
 

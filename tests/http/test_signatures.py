@@ -1,0 +1,150 @@
+"""Every way for a delivery to be invalid is `WebhookRejected`, and nothing else is ever raised."""
+
+import base64
+import hashlib
+import hmac
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clinicrefund.errors import ConfigurationError, WebhookRejected
+from clinicrefund.http.signatures import Digest, Encoding, verify_hmac, verify_timed_header, verify_timestamp
+from clinicrefund.secret import Secret
+
+NOW = datetime(2026, 3, 2, 15, 4, 5, tzinfo=UTC)
+SECONDS = str(int(NOW.timestamp()))
+KEY = Secret("whsec_made_up")
+OLD = Secret("whsec_before")
+BODY = b'{"event":"invitee.canceled"}'
+
+
+def sign(key: Secret, signed: bytes, digest: Digest = "sha256", encoding: Encoding = "hex") -> str:
+    raw = hmac.digest(key.reveal().encode(), signed, digest)
+    return raw.hex() if encoding == "hex" else base64.b64encode(raw).decode()
+
+
+def header(key: Secret = KEY, body: bytes = BODY, seconds: str = SECONDS, scheme: str = "v1") -> str:
+    return f"t={seconds},{scheme}={sign(key, f'{seconds}.'.encode() + body)}"
+
+
+@pytest.mark.parametrize("digest", ["sha1", "sha256", "sha512"])
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_true_signature_is_taken(digest: Digest, encoding: Encoding) -> None:
+    verify_hmac(KEY, BODY, [sign(KEY, BODY, digest, encoding)], digest=digest, encoding=encoding)
+    with pytest.raises(WebhookRejected):
+        verify_hmac(KEY, BODY + b" ", [sign(KEY, BODY, digest, encoding)], digest=digest, encoding=encoding)
+
+
+def test_known_vector_of_rfc_4231() -> None:
+    """Test case 2."""
+    given_ = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    verify_hmac(Secret("Jefe"), b"what do ya want for nothing?", [given_])
+    verify_hmac(Secret("Jefe"), b"what do ya want for nothing?", [given_.upper()])
+
+
+def test_secret_that_is_being_replaced_is_taken_beside_the_new_one() -> None:
+    for key in (KEY, OLD):
+        verify_hmac([KEY, OLD], BODY, [sign(key, BODY)])
+        verify_hmac(key, BODY, ["garbage", sign(OLD, BODY), sign(KEY, BODY)])
+    with pytest.raises(WebhookRejected):
+        verify_hmac([KEY], BODY, [sign(OLD, BODY)])
+
+
+@pytest.mark.parametrize("key", [Secret(""), [], [KEY, Secret("")]])
+def test_missing_secret_is_our_fault_and_never_opens_the_door(key: Secret | list[Secret]) -> None:
+    with pytest.raises(ConfigurationError, match="anybody could sign"):
+        verify_hmac(key, BODY, [hmac.new(b"", BODY, hashlib.sha256).hexdigest()])
+
+
+GARBAGE = [
+    "",
+    "v1",
+    "v1,abc",
+    "a" * 63,
+    "a" * 64,
+    "zz",
+    "\u00e9" * 64,
+    "\ud800",
+    "=",
+    "====",
+    "0x" + "a" * 62,
+    " ",
+    "\x00",
+]
+
+
+@pytest.mark.parametrize("text", GARBAGE)
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_garbage_is_rejected(text: str, encoding: Encoding) -> None:
+    with pytest.raises(WebhookRejected):
+        verify_hmac(KEY, BODY, [text], encoding=encoding)
+    with pytest.raises(WebhookRejected):
+        verify_hmac(KEY, BODY, [], encoding=encoding)
+
+
+@given(st.lists(st.text(), max_size=20), st.sampled_from(["hex", "base64"]))
+def test_no_text_makes_the_check_raise_anything_else(texts: list[str], encoding: Encoding) -> None:
+    with pytest.raises(WebhookRejected):
+        verify_hmac(KEY, BODY, texts, encoding=encoding)
+
+
+@given(st.text() | st.from_regex(r"(t=[^,]{0,14},)?(v1=[^,]{0,70},?){0,3}", fullmatch=True))
+def test_no_header_makes_the_check_raise_anything_else(text: str) -> None:
+    with pytest.raises(WebhookRejected):
+        verify_timed_header(KEY, BODY, text, now=NOW)
+
+
+def test_timed_header_is_taken_and_says_when_it_was_signed() -> None:
+    assert verify_timed_header(KEY, BODY, header(), now=NOW) == NOW
+    assert verify_timed_header(KEY, BODY, header().replace(",", ", "), now=NOW) == NOW
+    two = f"{header(OLD)},v1={sign(KEY, f'{SECONDS}.'.encode() + BODY)},v0=abc"
+    assert verify_timed_header(KEY, BODY, two, now=NOW) == NOW
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        header(OLD),
+        header(body=b"{}"),
+        header(scheme="v0"),
+        header().replace(SECONDS, str(int(SECONDS) + 1)),
+        f"t=1,{header()}",
+        header().partition(",")[2],
+        header(seconds=str(int(SECONDS) - 301)),
+        header(seconds=str(int(SECONDS) + 301)),
+        header(seconds=""),
+        header(seconds="-1"),
+        header(seconds="1e9"),
+        header(seconds="9" * 40),
+        header(seconds="\u0661\u0662"),
+    ],
+)
+def test_timed_header_that_is_forged_old_or_odd_is_rejected(text: str | None) -> None:
+    with pytest.raises(WebhookRejected):
+        verify_timed_header(KEY, BODY, text, now=NOW)
+
+
+@pytest.mark.parametrize("off", [-300, 0, 300])
+def test_age_within_the_tolerance_is_taken(off: int) -> None:
+    moment = NOW + timedelta(seconds=off)
+    assert verify_timestamp(str(int(moment.timestamp())), NOW, timedelta(minutes=5)) == moment
+
+
+@pytest.mark.parametrize("off", [-301, 301, -86400])
+def test_age_beyond_the_tolerance_is_rejected(off: int) -> None:
+    with pytest.raises(WebhookRejected, match="clock"):
+        verify_timestamp(str(int(SECONDS) + off), NOW, timedelta(minutes=5))
+
+
+def test_tolerance_of_zero_does_not_switch_the_check_off() -> None:
+    with pytest.raises(WebhookRejected):
+        verify_timestamp(str(int(SECONDS) - 1), NOW, timedelta(0))
+
+
+@given(st.text())
+def test_no_timestamp_raises_anything_else(text: str) -> None:
+    with pytest.raises(WebhookRejected):
+        verify_timestamp(text, NOW, timedelta(minutes=5))
