@@ -16,6 +16,7 @@ import pytest
 
 from clinicrefund.errors import JournalConflict, JournalError
 from clinicrefund.journals import SQLiteJournal
+from clinicrefund.journals.sqlite_file import _SCHEMA
 from clinicrefund.ports import Append, Record
 
 pytestmark = pytest.mark.anyio
@@ -114,6 +115,20 @@ async def test_empty_file_becomes_a_journal(tmp_path: Path) -> None:
     await _fill(path, 1)
     async with SQLiteJournal(path) as journal:
         assert len(await journal.read("case/0")) == 1
+
+
+async def test_file_that_another_process_makes_a_journal_first_is_used_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    async with SQLiteJournal(path) as journal, anyio.create_task_group() as tasks:
+        with _raw(path) as faster:
+            faster.execute("BEGIN IMMEDIATE")
+            tasks.start_soon(journal.commit, [_append("case/1")])
+            await anyio.sleep(0.1)  # it has found the file empty, and waits for the lock
+            for statement in _SCHEMA:
+                faster.execute(statement)
+            faster.execute("COMMIT")
+    async with SQLiteJournal(path) as journal:
+        assert len(await journal.read("case/1")) == 1
 
 
 # ---- damage ----------------------------------------------------------------------------------------------------

@@ -70,9 +70,8 @@ class ConnectionThread:
         try:
             await job.answered.wait()
         except BaseException:
-            if not job.claim.acquire(
-                blocking=False
-            ):  # under way: its end is milliseconds off, and then it is known
+            under_way = not job.claim.acquire(blocking=False)
+            if under_way:  # its end is near, and then it is known whether it was done
                 with anyio.CancelScope(shield=True):
                     await job.answered.wait()
             raise
