@@ -180,11 +180,15 @@ class OptedOut(_Trigger):
 
 @attrs.frozen(kw_only=True)
 class ApprovalAnswered(_Trigger):
-    """A person answered a request for approval on a platform (a Slack button). ``by`` is that person there."""
+    """A person answered a request for approval on a platform (a Slack button). ``by`` is that person there.
+
+    ``key`` is the step id of the message whose button it was: an answer to an earlier decision counts no more.
+    """
 
     case_id: str
     approved: bool
     by: str
+    key: str
 
 
 Trigger: TypeAlias = (

@@ -58,3 +58,24 @@ class EntryKind(Enum):
     REFUND = "refund"
     REVERSAL = "reversal"
     LOST_FEE = "lost_fee"
+
+
+class MoneyState(Enum):
+    """What a message may say of the money; the text follows it and never runs ahead.
+
+    ``RECEIVED``: a request was received, nothing is decided. ``HELD``: waits, for a new date or an approval.
+    ``ACCEPTED``: the gateway took the order. ``PENDING``: it is under way. ``SETTLED``: the gateway's final success.
+    ``FAILED``: what was told as under way or settled has failed. ``NOTHING_DUE``: nothing goes back.
+    Staff also hears ``APPROVAL_NEEDED``, ``NEEDS_ATTENTION`` and ``CLOSED``.
+    """
+
+    RECEIVED = "received"
+    HELD = "held"
+    ACCEPTED = "accepted"
+    PENDING = "pending"
+    SETTLED = "settled"
+    FAILED = "failed"
+    NOTHING_DUE = "nothing_due"
+    APPROVAL_NEEDED = "approval_needed"
+    NEEDS_ATTENTION = "needs_attention"
+    CLOSED = "closed"

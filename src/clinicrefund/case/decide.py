@@ -1,0 +1,369 @@
+"""What follows: `(case, command) -> events`. Pure; ``now`` comes in as an argument.
+
+Each function takes the case as it stands and gives the events to append. None of them changes anything, and each may
+give none. `settle` is asked after all of them: it plans, raises tasks and closes.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import attrs
+
+from clinicrefund.allocation import allocate
+from clinicrefund.case.due import end_reason
+from clinicrefund.case.events import (
+    ApprovalGiven,
+    ApprovalRefused,
+    AttemptGranted,
+    BookingRead,
+    CaseClosed,
+    CaseEvent,
+    CaseReopened,
+    DecisionAmended,
+    DecisionMade,
+    Effect,
+    FactLearned,
+    HoldEnded,
+    NothingWasPaid,
+    PlannedStep,
+    RefundFailedLate,
+    StepEnded,
+    StepsPlanned,
+    TaskKind,
+    TaskRaised,
+    TaskResolved,
+)
+from clinicrefund.case.evolve import evolve
+from clinicrefund.case.plan import Roster, decisive, owed, silent, stopped
+from clinicrefund.case.schedule import ASKS_BEFORE_A_PERSON
+from clinicrefund.case.state import Case, Step
+from clinicrefund.case.status import Audience, Choice, Moment
+from clinicrefund.case.tasks import CHOICES
+from clinicrefund.errors import CommandRefused, InputRefused, PolicyError, Why
+from clinicrefund.model import AppointmentStatus, Booking
+from clinicrefund.money import Money
+from clinicrefund.outcomes import Done, Pending, Refused, Unknown, WaitsFor
+from clinicrefund.policy import CancellationPolicy, Decision
+from clinicrefund.reasons import Rule, because
+from clinicrefund.triggers import (
+    AppointmentCancelled,
+    AppointmentMissed,
+    AppointmentReinstated,
+    AppointmentRescheduled,
+    DisputeReported,
+    Trigger,
+)
+
+Events = tuple[CaseEvent, ...]
+
+
+def raise_task(
+    case: Case, kind: TaskKind, now: datetime, /, *, step: Step | None = None, **values: str
+) -> Events:
+    """The task, unless the same one is already open. What is asked about a step stops that step alone."""
+    about = step.step_id if step is not None else case.case_id
+    if any(task.kind is kind and task.step_id == (step and step.step_id) for task in case.tasks):
+        return ()
+    earlier = sum(r.task_id.startswith(f"{about}:{kind.value}") for r in case.resolutions)
+    return (
+        TaskRaised(
+            task_id=f"{about}:{kind.value}:{earlier + 1}",
+            kind=kind,
+            step_id=step.step_id if step is not None else None,
+            values=tuple(values.items()),
+            choices=CHOICES[kind],
+            at=now,
+        ),
+    )
+
+
+# ---- facts -----------------------------------------------------------------------------------------------------
+
+
+def learn(case: Case, trigger: Trigger, policy: CancellationPolicy, now: datetime, /) -> Events:
+    """A further fact of the same episode. The decision is made again from all of them, whatever their order."""
+    if trigger in case.triggers:
+        return ()
+    events: list[CaseEvent] = []
+    if case.ended is not None and _reopens(case, trigger):
+        events.append(CaseReopened(why=type(trigger).__name__, at=now))
+    events.append(FactLearned(trigger=trigger, at=now))
+    after = _fold(case, events)
+    if isinstance(trigger, DisputeReported) and after.money_started and trigger.won is not True:
+        events += raise_task(
+            after,
+            TaskKind.DISPUTED_AFTER_REFUND,
+            now,
+            reference=trigger.reference,
+            amount=str(trigger.amount),
+        )
+    if isinstance(trigger, AppointmentReinstated) and after.money_started:
+        events += raise_task(after, TaskKind.REINSTATED_AFTER_REFUND, now)
+    if isinstance(trigger, AppointmentRescheduled) and after.money_started:
+        events += raise_task(after, TaskKind.MOVED_AFTER_REFUND, now)
+    return (*events, *_decide_again(_fold(case, events), policy, now))
+
+
+def _reopens(case: Case, trigger: Trigger) -> bool:
+    """Whether a fact that comes after the end asks for more work: it decides, or it touches money that has left."""
+    if isinstance(trigger, AppointmentReinstated | AppointmentRescheduled | DisputeReported):
+        return case.money_started
+    if not isinstance(trigger, AppointmentCancelled | AppointmentMissed) or stopped(case) is not None:
+        return False
+    after = evolve(case, FactLearned(trigger=trigger, at=trigger.at))
+    return decisive(after) is trigger and not isinstance(decisive(case), type(None))
+
+
+def read_booking(case: Case, booking: Booking, policy: CancellationPolicy, now: datetime, /) -> Events:
+    """The booking as it is now. One that says it was moved is a fact like any other."""
+    events: list[CaseEvent] = [BookingRead(booking=booking, at=now)]
+    visit = booking.appointment
+    if visit.status is AppointmentStatus.MOVED and not any(
+        isinstance(trigger, AppointmentRescheduled) for trigger in case.triggers
+    ):
+        moved = AppointmentRescheduled(about=visit.appointment_id, at=visit.changed_at or now)
+        events.append(FactLearned(trigger=moved, at=now))
+    return (*events, *_decide_again(_fold(case, events), policy, now))
+
+
+def end_hold(case: Case, now: datetime, /) -> Events:
+    """The time to wait for a replacing booking is over."""
+    until = case.decision.hold_until if case.decision is not None else None
+    return (HoldEnded(at=now),) if case.held and until is not None and until <= now else ()
+
+
+def _decide_again(case: Case, policy: CancellationPolicy, now: datetime) -> Events:
+    trigger, booking, made = decisive(case), case.booking, case.decision
+    if trigger is None or booking is None or case.is_question or stopped(case) is not None:
+        return ()
+    if not booking.payments:
+        return () if case.nothing_paid else (NothingWasPaid(at=now),)
+    if made is not None and any(reason.rule is Rule.AMENDED for reason in made.reasons):
+        return ()  # a person decided, and knew more than the policy
+    # The policy that decided first decides on, so that the order of facts does not choose between two versions of it.
+    rules = made.inputs.policy if made is not None else policy
+    try:
+        decision = rules.decide(booking, trigger)
+    except (InputRefused, PolicyError) as why:
+        return raise_task(case, TaskKind.CANNOT_DECIDE, now, why=str(why))
+    if made is None:
+        return (DecisionMade(decision=decision, at=now),)
+    if made.digest == decision.digest:
+        return ()
+    if not case.money_started or made.refund < decision.refund:
+        return (DecisionMade(decision=decision, at=now),)
+    if decision.refund < made.refund:
+        return raise_task(case, TaskKind.WOULD_LOWER, now, amount=str(decision.refund))
+    return ()
+
+
+# ---- what people say -------------------------------------------------------------------------------------------
+
+
+def approve(case: Case, now: datetime, /, *, by: str, amount: Money) -> Events:
+    """Approves the decision as it stands, by its amount; refused where it has changed, or by whom it was asked."""
+    decision = _awaiting(case)
+    if amount != decision.refund:
+        raise CommandRefused(
+            f"case {case.case_id} now refunds {decision.refund}, not {amount}: look at it again, then approve that",
+            why=Why.STALE,
+        )
+    if by in _askers(case):
+        raise CommandRefused(
+            f"case {case.case_id} was asked for by the same person; somebody else must approve it",
+            why=Why.SAME_PERSON,
+        )
+    return (ApprovalGiven(by=by, amount=amount, decision_digest=decision.digest, at=now),)
+
+
+def deny(case: Case, now: datetime, /, *, by: str, reason: str) -> Events:
+    """Refuses the decision: nothing goes back."""
+    _awaiting(case)
+    return (ApprovalRefused(by=by, reason=reason, at=now),)
+
+
+def _awaiting(case: Case) -> Decision:
+    if case.decision is None or not case.awaits_approval or case.ended is not None:
+        raise CommandRefused(
+            f"case {case.case_id} is {case.status.value} and awaits no approval", why=Why.WRONG_STATUS
+        )
+    return case.decision
+
+
+def _askers(case: Case) -> set[str]:
+    staff = {t.by.person for t in case.triggers if isinstance(t, AppointmentCancelled) and t.by.person}
+    return staff | ({case.asked_by} if case.asked_by else set())
+
+
+def amend(case: Case, now: datetime, /, *, refund: Money, by: str, reason: str) -> Events:
+    """Sets another amount: a waiver or a correction. Once money has left it can only be more."""
+    made = case.decision
+    if made is None or stopped(case) is not None:
+        raise CommandRefused(
+            f"case {case.case_id} is {case.status.value} and has no decision to amend", why=Why.WRONG_STATUS
+        )
+    paid = made.refund + made.retained
+    if not (Money.zero(paid.currency) <= refund <= paid):
+        raise InputRefused(f"the refund must lie between zero and the {paid} that was paid, not {refund}")
+    if case.money_started and not made.refund < refund:
+        raise CommandRefused(
+            f"case {case.case_id} has already sent money back; it can be raised above {made.refund}, not lowered",
+            why=Why.WRONG_STATUS,
+        )
+    above = made.inputs.policy.approval_above
+    amended = attrs.evolve(
+        made,
+        refund=refund,
+        retained=paid - refund,
+        allocations=allocate(refund, made.inputs.booking.payments),
+        reasons=(*made.reasons, because(Rule.AMENDED, by=by, reason=reason, amount=refund)),
+        needs_approval=above is not None and above < refund,
+        hold_until=None,
+    )
+    reopened = (CaseReopened(why="amended", at=now),) if case.ended is not None else ()
+    return (*reopened, DecisionAmended(decision=amended, by=by, at=now))
+
+
+def resolve(
+    case: Case,
+    task_id: str,
+    choice: Choice,
+    now: datetime,
+    /,
+    *,
+    by: str,
+    reference: str | None,
+    note: str | None,
+) -> Events:
+    """A person's answer to a task."""
+    task = next((task for task in case.tasks if task.task_id == task_id), None)
+    if task is None:
+        raise CommandRefused(
+            f"case {case.case_id} has no open task {task_id}; look at case.tasks again", why=Why.STALE
+        )
+    if choice not in task.choices:
+        allowed = ", ".join(one.name for one in task.choices)
+        raise CommandRefused(f"task {task_id} takes {allowed}, not {choice.name}", why=Why.WRONG_STATUS)
+    events: list[CaseEvent] = [
+        TaskResolved(task_id=task_id, choice=choice, by=by, reference=reference, note=note, at=now)
+    ]
+    step = case.step(task.step_id) if task.step_id else None
+    refused = step is not None and isinstance(step.outcome, Refused)
+    if step is not None and (choice is Choice.DID_NOT_HAPPEN or (choice is Choice.TRY_AGAIN and refused)):
+        events.append(
+            AttemptGranted(step_id=step.step_id, attempt=step.attempt + 1, why=choice.value, at=now)
+        )
+    return tuple(events)
+
+
+# ---- outcomes --------------------------------------------------------------------------------------------------
+
+
+def end_step(case: Case, ended: StepEnded, /) -> Events:
+    """What came of a step. A refund that had been accepted and now is refused has failed late."""
+    step = case.step(ended.step_id)
+    if step is None:
+        return ()
+    accepted = isinstance(step.outcome, Done | Pending) and step.plan.effect is Effect.REFUND
+    if accepted and isinstance(ended.outcome, Refused):
+        late = RefundFailedLate(step_id=ended.step_id, outcome=ended.outcome, at=ended.at)
+        return (CaseReopened(why="refund failed", at=ended.at), late) if case.ended is not None else (late,)
+    if isinstance(step.outcome, Done):  # a terminal state never regresses, except settled to failed
+        return ()
+    return (ended,)
+
+
+def settle(case: Case, roster: Roster, now: datetime, /) -> Events:
+    """All that follows by itself: tasks for what stands still, steps that are owed, the end."""
+    events: list[CaseEvent] = []
+    while more := _next(_fold(case, events), roster, now):
+        events += more
+    return tuple(events)
+
+
+def _next(case: Case, roster: Roster, now: datetime) -> Events:
+    if case.ended is not None:
+        return ()
+    if stopped(case) is None and (tasks := _tasks(case, now)):
+        return tasks
+    if fresh := tuple(plan for plan in owed(case, roster) if _is_fresh(case, plan)):
+        return (StepsPlanned(steps=fresh, at=now),)
+    if not _is_over(case, roster):
+        return ()
+    return (CaseClosed(why=end_reason(case), at=now),)
+
+
+def _is_fresh(case: Case, plan: PlannedStep) -> bool:
+    step = case.step(plan.step_id)
+    if step is None:
+        return True
+    return step.untouched and step.plan.effect is Effect.REFUND and step.plan.amount != plan.amount
+
+
+def _is_over(case: Case, roster: Roster) -> bool:
+    """Whether nothing is left: all that counts is over, and each logger that wants it has the last record."""
+    last = [step for step in owed(case, roster) if step.moment is Moment.CLOSED]
+    wanted = [via for via, moments in roster.loggers if Moment.CLOSED in moments]
+    if case.tasks or (len(last) < len(wanted) and not silent(case)):
+        return False
+    if stopped(case) is not None or case.is_question:
+        return all(step.over for step in case.of(Effect.LOG))
+    ready = case.decided or case.denied
+    return ready and bool(case.of(Effect.CONFIRM)) and all(step.over for step in case.steps)
+
+
+def _tasks(case: Case, now: datetime) -> Events:
+    for step in case.steps:
+        if any(task.step_id == step.step_id for task in case.tasks) or step.over:
+            continue
+        if raised := _task_of(case, step, now):
+            return raised
+    return _nobody_told(case, now)
+
+
+def _task_of(case: Case, step: Step, now: datetime) -> Events:
+    named = {"via": step.via, "effect": step.effect}
+    match step.outcome:
+        case Refused(reason=reason, code=code) if step.failed_late:
+            amount = str(step.plan.amount)
+            return raise_task(
+                case, TaskKind.FAILED_LATE, now, step=step,
+                via=step.via, amount=amount, reason=reason.value, code=code or "-",
+            )  # fmt: skip
+        case Refused(reason=reason, code=code):
+            return raise_task(
+                case, TaskKind.REFUSED, now, step=step, reason=reason.value, code=code or "-", **named
+            )
+        case Pending(waits_for=WaitsFor.CLINIC, task=what):
+            return raise_task(
+                case,
+                TaskKind.BY_HAND,
+                now,
+                step=step,
+                what=what or f"Finish the {step.effect} at {step.via}.",
+            )
+        case Unknown() if step.asked > ASKS_BEFORE_A_PERSON:
+            key = step.started.key if step.started is not None else step.step_id
+            return raise_task(case, TaskKind.OUTCOME_UNKNOWN, now, step=step, key=key, **named)
+        case _:
+            return ()
+
+
+def _nobody_told(case: Case, now: datetime) -> Events:
+    """A task where every message of one state to the patient was refused, or no channel reaches them at all."""
+    told: dict[str, list[Step]] = {}
+    for step in case.of(Effect.MESSAGE):
+        if step.plan.audience is Audience.PATIENT and step.plan.tells is not None:
+            told.setdefault(f"{step.plan.tells.value} {step.plan.name.rpartition(':')[2]}", []).append(step)
+    done = {note.task_id.rpartition(":")[0] for note in case.resolutions}
+    for state, steps in told.items():
+        asked = f"{case.case_id}:{TaskKind.NOT_TOLD.value}" in done
+        if not asked and all(isinstance(step.outcome, Refused) for step in steps):
+            return raise_task(case, TaskKind.NOT_TOLD, now, state=state.partition(" ")[0].replace("_", " "))
+    return ()
+
+
+def _fold(case: Case, events: Iterable[CaseEvent]) -> Case:
+    for event in events:
+        case = evolve(case, event)
+    return case

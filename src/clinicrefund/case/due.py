@@ -1,0 +1,66 @@
+"""Which steps can be worked on now, and when the case must be looked at next. Pure."""
+
+from datetime import datetime
+
+from clinicrefund.case.events import Effect, EndReason
+from clinicrefund.case.plan import stopped
+from clinicrefund.case.schedule import REMINDER, watch_again_after
+from clinicrefund.case.state import Case, Step
+from clinicrefund.case.status import Choice
+from clinicrefund.outcomes import Done, Pending, WaitsFor
+
+
+def due(case: Case, now: datetime, /) -> tuple[Step, ...]:
+    """The steps that can be worked on now: none of their predecessors is open, and no person is asked about them."""
+    return tuple(step for step in case.steps if (at := _due_at(case, step)) is not None and at <= now)
+
+
+def next_due(case: Case, /, *, last: datetime) -> datetime | None:
+    """When somebody must look at the case next; None: never. ``last`` is the moment of its latest event."""
+    moments = [at for step in case.steps if (at := _due_at(case, step)) is not None]
+    if case.ended is not None:
+        return min(moments, default=None)
+    if case.held and case.decision is not None and case.decision.hold_until is not None:
+        moments.append(case.decision.hold_until)
+    return min([*moments, last + REMINDER])
+
+
+def watch_due(step: Step, /) -> datetime | None:
+    """When a refund that settled is looked at again, as long as its gateway says that it could still fail."""
+    if (
+        not isinstance(step.outcome, Done)
+        or step.watch_until is None
+        or step.ended_at is None
+        or step.skipped
+    ):
+        return None
+    at = step.due or step.ended_at + watch_again_after(step.watched)
+    return min(at, step.watch_until) if step.watched == 0 or at <= step.watch_until else None
+
+
+def _due_at(case: Case, step: Step) -> datetime | None:
+    if case.ended is not None or step.over:
+        return watch_due(step)
+    if any(task.step_id == step.step_id for task in case.tasks):
+        return None
+    if stopped(case) is not None and step.plan.effect is not Effect.LOG:
+        return None
+    if isinstance(step.outcome, Pending) and step.outcome.waits_for is WaitsFor.CLINIC:
+        return None
+    waits = [case.step(earlier) for earlier in step.after]
+    if any(earlier is not None and not earlier.over for earlier in waits):
+        return None
+    return step.due or case.opened_at
+
+
+def end_reason(case: Case, /) -> EndReason:
+    """Why a case that has nothing left to do is closed."""
+    if (why := stopped(case)) is not None:
+        return why
+    if case.is_question:
+        joined = any(note.choice is Choice.THIS_BOOKING for note in case.resolutions)
+        return EndReason.ANOTHER_CASE if joined else EndReason.NOTHING_DUE
+    if case.denied:
+        return EndReason.DENIED
+    sent = [s for s in case.of(Effect.REFUND) if isinstance(s.outcome, Done) and not s.skipped]
+    return EndReason.REFUNDED if sent else EndReason.NOTHING_DUE

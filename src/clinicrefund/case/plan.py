@@ -1,0 +1,291 @@
+"""What a case owes: which steps there must be, by what is known of it. Pure.
+
+`owed` is asked again after every event; what it names and the case does not have yet is planned. So a late fact, a
+refund that settles, or a task that is raised each bring their own steps, and nothing is planned twice.
+"""
+
+from collections.abc import Collection, Iterator
+
+import attrs
+
+from clinicrefund.case.events import Effect, EndReason, PlannedStep
+from clinicrefund.case.ids import step_id
+from clinicrefund.case.state import Case, Step
+from clinicrefund.case.status import Audience, Choice, EntryKind, Moment, MoneyState
+from clinicrefund.model import Channel, Patient
+from clinicrefund.money import Money, total
+from clinicrefund.outcomes import Done, Pending
+from clinicrefund.triggers import (
+    AppointmentCancelled,
+    AppointmentMissed,
+    AppointmentRescheduled,
+    Trigger,
+)
+
+BOOKINGS = "bookings"
+"""``via`` of a confirmation that asks the host's own bookings: for a clinic, or a visit, without an EHR."""
+
+
+@attrs.frozen(kw_only=True)
+class Seat:
+    """A notifier of the clinic: its key, its channel and whom it speaks to."""
+
+    via: str
+    channel: Channel
+    audiences: Collection[Audience]
+
+
+@attrs.frozen(kw_only=True)
+class Roster:
+    """Which adapters the clinic has, by their keys: all that planning needs to know of it."""
+
+    ehrs: tuple[tuple[str, str], ...] = ()
+    ledgers: tuple[str, ...] = ()
+    seats: tuple[Seat, ...] = ()
+    loggers: tuple[tuple[str, Collection[Moment]], ...] = ()
+
+
+_ROLES = ("clinic", "practitioner", "patient", "system")
+_STAFF_STATES = {
+    Audience.TEAM: (MoneyState.PENDING, MoneyState.SETTLED, MoneyState.FAILED, MoneyState.NOTHING_DUE),
+    Audience.FINANCE: (MoneyState.SETTLED, MoneyState.FAILED),
+    Audience.PRACTITIONER: (MoneyState.SETTLED, MoneyState.NOTHING_DUE),
+}
+
+
+def decisive(case: Case, /) -> AppointmentCancelled | AppointmentMissed | None:
+    """Of all that is known, the fact that decides: the earliest cancellation, or missed visit, of this episode.
+
+    What happened first made the visit not take place; who tells of it, and in which order, does not matter. At one
+    and the same moment the clinic's word counts before the practitioner's, the patient's and a system's.
+    """
+    facts = [t for t in case.triggers if isinstance(t, AppointmentCancelled | AppointmentMissed)]
+    standing = [t for t in facts if case.reinstated_at is None or t.at > case.reinstated_at]
+    return min(standing, key=_weight, default=None)
+
+
+def _weight(trigger: Trigger) -> tuple[object, ...]:
+    assert isinstance(trigger, AppointmentCancelled | AppointmentMissed)  # noqa: S101 - narrowed by the caller
+    return trigger.at, _ROLES.index(trigger.by.role.value), type(trigger).__name__, trigger.by.person or ""
+
+
+def stopped(case: Case, /) -> EndReason | None:
+    """Why the case must not act: moved, reinstated, or no cancellation at all. Once money has left it is too late."""
+    if case.money_started:
+        return None
+    if any(r.choice is Choice.NOT_A_CANCELLATION for r in case.resolutions):
+        return EndReason.NOT_A_CANCELLATION
+    if any(isinstance(t, AppointmentRescheduled) for t in case.triggers):
+        return EndReason.MOVED
+    if case.reinstated_at is not None and decisive(case) is None:
+        return EndReason.REINSTATED
+    return None
+
+
+def silent(case: Case, /) -> bool:
+    """Whether nothing ever was to be done: a visit that was moved or reinstated before anybody spoke of cancelling.
+    The case is kept, so that a cancellation told late is known to be stale, and nobody hears of it."""
+    return stopped(case) in (EndReason.MOVED, EndReason.REINSTATED) and not case.steps
+
+
+def money_state(case: Case, /) -> MoneyState | None:
+    """What may be said of the money now; None where nothing new can be said yet."""
+    if case.held:
+        return MoneyState.HELD
+    if case.awaits_approval:
+        return MoneyState.RECEIVED
+    if not (case.decided or case.denied):
+        return None
+    if case.nothing_paid or case.denied or (case.decision is not None and not case.decision.refund):
+        return MoneyState.NOTHING_DUE
+    refunds = case.of(Effect.REFUND)
+    if any(step.failed_late and not step.resolved for step in refunds):
+        return MoneyState.FAILED
+    if not refunds or all(step.skipped for step in refunds) or not _planned_in_full(case):
+        return None
+    if all(step.resolved for step in refunds):
+        return MoneyState.SETTLED
+    if all(step.resolved or isinstance(step.outcome, Pending) for step in refunds):
+        return MoneyState.PENDING
+    return None
+
+
+def owed(case: Case, roster: Roster, /) -> tuple[PlannedStep, ...]:
+    """Every step that this case must have by now, planned or not. The last records come when all else is planned and
+    over."""
+    steps: list[PlannedStep] = []
+    if silent(case):
+        return ()
+    if stopped(case) is None:
+        if case.booking is not None and (case.decided or case.denied):
+            steps += [*_appointment(case, roster), *_refunds(case), *_books(case, roster)]
+        steps += _messages(case, roster)
+    steps += _logs(case, roster, _moments(case))
+    if all(case.step(step.step_id) for step in steps) and _all_else_over(case):
+        steps += _logs(case, roster, [(Moment.CLOSED, str(case.reopened))])
+    return tuple(steps)
+
+
+def _step(case: Case, effect: Effect, via: str, *name: str, **more: object) -> PlannedStep:
+    full = ":".join((effect.value, via, *name))
+    return PlannedStep(step_id=step_id(case.case_id, full), name=full, effect=effect, via=via, **more)  # type: ignore[arg-type]
+
+
+def _ehrs(case: Case, roster: Roster) -> tuple[str, ...]:
+    """The EHRs that hold this visit. Where the booking names none of them, the first: it will ask for a person."""
+    references = case.booking.references if case.booking is not None else ()
+    named = {reference.platform for reference in references if reference.kind == "appointment"}
+    holding = tuple(via for via, platform in roster.ehrs if platform in named)
+    return holding or tuple(via for via, _ in roster.ehrs[:1])
+
+
+def _appointment(case: Case, roster: Roster) -> Iterator[PlannedStep]:
+    ehrs = _ehrs(case, roster)
+    if not ehrs:
+        yield _step(case, Effect.CONFIRM, BOOKINGS)
+    for via in ehrs:
+        confirm = _step(case, Effect.CONFIRM, via)
+        yield confirm
+        yield _step(case, Effect.UPDATE, via, after=(confirm.step_id,))
+
+
+def _refunds(case: Case) -> Iterator[PlannedStep]:
+    """For each payment, what is allocated to it and no earlier refund of this case covers."""
+    if case.decision is None or case.denied or case.booking is None:
+        return
+    before = tuple(step.step_id for step in case.of(Effect.CONFIRM, Effect.UPDATE))
+    gateways = {payment.payment_id: payment.gateway for payment in case.booking.payments}
+    for allocation in case.decision.allocations:
+        earlier = [s for s in case.of(Effect.REFUND) if s.plan.payment_id == allocation.payment_id]
+        firm = [step for step in earlier if not step.untouched]
+        rest = allocation.amount - _sum(firm, allocation.amount.currency)
+        if before and rest.minor_units > 0:
+            name = (allocation.payment_id, str(len(firm) + 1))
+            via = gateways[allocation.payment_id]
+            yield _step(
+                case, Effect.REFUND, via, *name, after=before, payment_id=allocation.payment_id, amount=rest
+            )
+
+
+def _sum(steps: list[Step], currency: str) -> Money:
+    return total([step.plan.amount for step in steps if step.plan.amount is not None], currency)
+
+
+def _planned_in_full(case: Case) -> bool:
+    """Whether the refunds that are planned cover the decision."""
+    if case.decision is None:
+        return False
+    return case.decision.refund <= _sum(list(case.of(Effect.REFUND)), case.decision.refund.currency)
+
+
+def _books(case: Case, roster: Roster) -> Iterator[PlannedStep]:
+    """One entry for each refund that settled, one reversal for each that failed after it was booked."""
+    for refund in case.of(Effect.REFUND):
+        settled = isinstance(refund.outcome, Done) and not refund.skipped
+        for ledger in roster.ledgers:
+            name = (*refund.plan.name.split(":")[1:], str(refund.attempt))
+            if settled:
+                yield _step(
+                    case, Effect.ENTRY, ledger, *name,
+                    books=refund.step_id, amount=refund.plan.amount, kind=EntryKind.REFUND,
+                )  # fmt: skip
+    for entry in case.of(Effect.ENTRY):
+        refund_booked = case.step(entry.plan.books or "")
+        failed = refund_booked is not None and refund_booked.failed_late
+        if failed and entry.plan.kind is EntryKind.REFUND and isinstance(entry.outcome, Done):
+            yield _step(
+                case, Effect.ENTRY, entry.via, "reversal", *entry.plan.name.split(":")[2:],
+                books=entry.step_id, amount=entry.plan.amount, kind=EntryKind.REVERSAL, after=(entry.step_id,),
+            )  # fmt: skip
+    if money_state(case) is MoneyState.SETTLED:
+        for update in case.of(Effect.UPDATE):
+            yield _step(case, Effect.BILLING, update.via, str(case.supplements), after=(update.step_id,))
+
+
+def reaches(seat: Seat, patient: Patient, /) -> bool:
+    """Whether a message on this channel can reach the patient at all."""
+    if seat.channel in patient.opted_out:
+        return False
+    match seat.channel:
+        case Channel.SMS:
+            return patient.phone is not None
+        case Channel.EMAIL | Channel.DOCUMENT | Channel.AUTOMATION:
+            return patient.email is not None
+        case Channel.TEAM:
+            return False
+
+
+def _messages(case: Case, roster: Roster) -> Iterator[PlannedStep]:
+    state = money_state(case)
+    round_ = str(case.supplements + case.reopened)
+    for seat in roster.seats:
+        for audience in seat.audiences:
+            if audience is Audience.PATIENT:
+                told = state is not None and case.booking is not None and reaches(seat, case.booking.patient)
+            else:
+                told = state in _STAFF_STATES[audience]
+            if told and state is not None:
+                yield _message(case, seat, audience, state, round_)
+            if audience is Audience.TEAM:
+                yield from _calls(case, seat)
+
+
+def _calls(case: Case, seat: Seat) -> Iterator[PlannedStep]:
+    """What the team must act on: an approval, and each task."""
+    if case.awaits_approval and not case.held and case.decision is not None:
+        yield _message(case, seat, Audience.TEAM, MoneyState.APPROVAL_NEEDED, case.decision.digest[:12])
+    for task in case.tasks:
+        of_step = case.step(task.step_id) if task.step_id else None
+        if (
+            of_step is None or of_step.via != seat.via
+        ):  # a channel that fails is not told about through itself
+            yield attrs.evolve(
+                _message(case, seat, Audience.TEAM, MoneyState.NEEDS_ATTENTION, task.task_id),
+                task_id=task.task_id,
+            )
+
+
+def _message(case: Case, seat: Seat, audience: Audience, state: MoneyState, *name: str) -> PlannedStep:
+    return _step(
+        case, Effect.MESSAGE, seat.via, audience.value, state.value, *name, audience=audience, tells=state
+    )
+
+
+def _moments(case: Case) -> list[tuple[Moment, str]]:
+    moments = [(Moment.OPENED, "")]
+    if case.tasks:
+        moments.append((Moment.NEEDS_ATTENTION, case.tasks[0].task_id))
+    if case.reopened:
+        moments.append((Moment.REOPENED, str(case.reopened)))
+    if money_state(case) is MoneyState.SETTLED:
+        moments.append((Moment.REFUNDED, str(case.supplements + case.reopened)))
+    return moments
+
+
+def _logs(case: Case, roster: Roster, moments: list[tuple[Moment, str]]) -> Iterator[PlannedStep]:
+    """The moments that each logger wants. A later one waits for the earlier: a row tells the newest."""
+    for via, wanted in roster.loggers:
+        earlier = tuple(step.step_id for step in case.of(Effect.LOG) if step.via == via)
+        for moment, name in moments:
+            if moment in wanted:
+                step = _step(case, Effect.LOG, via, moment.value, name, moment=moment)
+                yield attrs.evolve(step, after=tuple(one for one in earlier if one != step.step_id))
+                earlier = (*earlier, step.step_id)
+
+
+def _all_else_over(case: Case) -> bool:
+    """Whether only the last records are missing."""
+    if case.tasks:
+        return False
+    if stopped(case) is not None or case.is_question:
+        return True
+    settled = case.nothing_paid or case.denied or money_state(case) is not None or _refunds_given_up(case)
+    if not (case.decided or case.denied) or not settled:
+        return False
+    closing = [s for s in case.of(Effect.LOG) if s.plan.moment is Moment.CLOSED]
+    return bool(case.of(Effect.CONFIRM)) and all(step.over for step in case.steps if step not in closing)
+
+
+def _refunds_given_up(case: Case) -> bool:
+    refunds = case.of(Effect.REFUND)
+    return bool(refunds) and _planned_in_full(case) and all(step.over for step in refunds)
