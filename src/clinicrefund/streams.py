@@ -1,0 +1,185 @@
+"""Streams of the journal, read and written: a case's in `CaseFile`, the small ones in `read_payment` and `added`."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+import anyio
+import attrs
+
+from clinicrefund.case import payment as payments
+from clinicrefund.case.decide import Events, settle
+from clinicrefund.case.due import next_due
+from clinicrefund.case.events import CaseEvent, Event, PaymentEvent
+from clinicrefund.case.evolve import evolve
+from clinicrefund.case.ids import case_stream
+from clinicrefund.case.payment import PaymentBook
+from clinicrefund.case.plan import Roster
+from clinicrefund.case.state import Case
+from clinicrefund.codec import decode, encode
+from clinicrefund.errors import CaseNotFound, JournalConflict, JournalError
+from clinicrefund.ports import Append, Clock, Journal, Record
+
+
+@attrs.frozen(kw_only=True)
+class Stream:
+    """A stream as it was read: its events, its length and the digest of its last record."""
+
+    name: str
+    events: tuple[Event, ...]
+    length: int
+    head: str
+
+    def add(self, *events: Event, due: datetime | None = None) -> Append:
+        """These events as an append to the stream as it was read."""
+        return Append(
+            stream=self.name, seen=self.length, records=encode(self.name, self.head, events), due=due
+        )
+
+
+async def read(journal: Journal, name: str, /) -> Stream:
+    """The stream of that name; empty where there is none."""
+    return opened(name, await journal.read(name))
+
+
+def opened(name: str, records: Sequence[Record], /) -> Stream:
+    """The stream that these records are."""
+    return Stream(
+        name=name,
+        events=tuple(decode(name, record) for record in records),
+        length=len(records),
+        head=records[-1].digest if records else "",
+    )
+
+
+EMPTY = Stream(name="", events=(), length=0, head="")
+
+
+def fresh(name: str, /) -> Stream:
+    """A stream that must not exist yet."""
+    return attrs.evolve(EMPTY, name=name)
+
+
+def book_of(stream: Stream, /) -> PaymentBook:
+    """The payment that the stream tells of."""
+    book = PaymentBook()
+    for event in stream.events:
+        if isinstance(event, PaymentEvent):
+            book = payments.evolve(book, event)
+    return book
+
+
+async def commit(journal: Journal, appends: Sequence[Append], /) -> None:
+    """All or nothing. A commit whose answer was lost is settled by reading: ours is known by its digest."""
+    try:
+        await journal.commit(appends)
+    except JournalConflict:
+        raise
+    except JournalError:
+        if not await _landed(journal, appends):
+            raise
+
+
+async def _landed(journal: Journal, appends: Sequence[Append]) -> bool:
+    for append in appends:
+        if append.records:
+            records = await journal.read(append.stream)
+            place = append.seen + len(append.records) - 1
+            return len(records) > place and records[place].digest == append.records[-1].digest
+    return False
+
+
+Others = Callable[[], Awaitable[Sequence[Append]]]
+"""Appends to further streams, made anew from fresh reads each time the commit is tried."""
+
+
+class CaseFile:
+    """A case that is being worked on: its state, and the one door by which events are added to it.
+
+    Tasks of one process share it; other processes are kept out by the version alone.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock, roster: Roster, stream: Stream) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._roster = roster
+        self._lock = anyio.Lock()
+        self._stream = stream
+        self._case = _folded(stream)
+
+    @classmethod
+    async def open(cls, journal: Journal, clock: Clock, roster: Roster, case_id: str, /) -> "CaseFile":
+        """`CaseNotFound` where there is no such case."""
+        return cls(journal, clock, roster, await read(journal, case_stream(case_id)))
+
+    @property
+    def roster(self) -> Roster:
+        """Which adapters the case's clinic has."""
+        return self._roster
+
+    @property
+    def case(self) -> Case:
+        """The case as of its latest event known here."""
+        return self._case
+
+    async def record(
+        self,
+        decide: Callable[[Case], Events],
+        /,
+        others: Others | None = None,
+        *,
+        fixed: Sequence[Append] = (),
+    ) -> Case:
+        """Decides on the newest state, and commits what follows, together with ``others`` and ``fixed``.
+
+        Where the case has moved, reads and decides again; where a stream of ``others`` has moved, makes them again;
+        where one of ``fixed`` has moved, raises `JournalConflict`, and nothing was written. ``decide`` may raise to
+        stop.
+        """
+        async with self._lock:
+            while True:
+                events = decide(self._case)
+                case = self._case
+                for event in events:
+                    case = evolve(case, event)
+                events += (more := settle(case, self._roster, self._clock.now()))
+                for event in more:
+                    case = evolve(case, event)
+                extra = [*(await others() if others is not None else ()), *fixed]
+                if not events and not extra:
+                    return self._case
+                append = self._stream.add(*events, due=next_due(case, last=self._clock.now()))
+                try:
+                    await commit(self._journal, [append, *extra])
+                except JournalConflict as conflict:
+                    if any(append.stream == conflict.stream for append in fixed):
+                        raise
+                    await self._reload()
+                    continue
+                self._stream = Stream(
+                    name=self._stream.name,
+                    events=(*self._stream.events, *events),
+                    length=append.seen + len(append.records),
+                    head=append.records[-1].digest if append.records else self._stream.head,
+                )
+                self._case = case
+                return case
+
+    async def refresh(self) -> Case:
+        """The case as the journal has it now."""
+        async with self._lock:
+            await self._reload()
+            return self._case
+
+    async def _reload(self) -> None:
+        self._stream = await read(self._journal, self._stream.name)
+        self._case = _folded(self._stream)
+
+
+def _folded(stream: Stream) -> Case:
+    case: Case | None = None
+    for event in stream.events:
+        if isinstance(event, CaseEvent):
+            case = evolve(case, event)
+    if case is None:
+        raise CaseNotFound(f"there is no case {stream.name.removeprefix('case/')} in this journal")
+    return case
