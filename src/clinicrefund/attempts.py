@@ -1,0 +1,156 @@
+"""One attempt of one step: the start made durable, the write, and what came of it.
+
+This is where rule 1 of the design lives: nothing leaves before its start is in the journal, and what an exception
+proves is decided here, once, for every adapter.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+import attrs
+
+from clinicrefund.case.decide import Events, raise_task
+from clinicrefund.case.events import Order, StepPostponed, StepStarted, TaskKind
+from clinicrefund.case.schedule import TRIES_BEFORE_A_PERSON, try_again_after
+from clinicrefund.case.state import Case, Step
+from clinicrefund.digest import digest
+from clinicrefund.errors import (
+    ClinicRefundError,
+    CredentialsRefused,
+    JournalError,
+    PlatformError,
+    RateLimited,
+    Unavailable,
+)
+from clinicrefund.outcomes import Outcome, Unknown
+from clinicrefund.ports import FOREVER, Adapter, Append, Capabilities, Clock
+from clinicrefund.sending import Write, announce
+from clinicrefund.settings import Settings
+from clinicrefund.streams import CaseFile
+
+_O = TypeVar("_O", bound=Order)
+
+
+class NotOurs(ClinicRefundError):
+    """The step is no longer to be started here: another worker has it, or it is over. Nothing was sent."""
+
+
+class BytesChanged(ClinicRefundError):
+    """The step was started in another form, which may have arrived. Nothing was sent."""
+
+
+@attrs.frozen(kw_only=True)
+class Sending:
+    """Where a write goes: what its start records besides the order, and what must be committed together with it."""
+
+    platform: str
+    account: str = ""
+    live: bool = True
+    reserve: Sequence[Append] = ()
+
+
+async def attempt(
+    file: CaseFile,
+    step: Step,
+    order: _O,
+    write: Callable[[_O], Awaitable[Outcome]],
+    adapter: Adapter,
+    capabilities: Capabilities,
+    sending: Sending,
+    clock: Clock,
+    settings: Settings,
+) -> Outcome | None:
+    """Sends the order once. None: nothing left, and the case knows when to try again.
+
+    Raises `NotOurs`, `BytesChanged`, or `JournalConflict` where what was reserved against has moved.
+    """
+    announced: list[str] = []
+    begun = step.started.sends if step.started is not None else 0
+
+    async def start(write: Write) -> timedelta:
+        now = clock.now()
+        first = not announced
+
+        def begin(case: Case) -> Events:
+            now_there = case.step(step.step_id)
+            _check(case, now_there, step, begun + len(announced), write, capabilities)
+            return (
+                StepStarted(
+                    step_id=step.step_id,
+                    attempt=step.attempt,
+                    part=write.operation,
+                    platform=sending.platform,
+                    account=sending.account,
+                    live=sending.live,
+                    key=order.key,
+                    digest=write.digest,
+                    order=order,
+                    lease_until=now + settings.lease,
+                    at=now,
+                ),
+            )
+
+        await file.record(begin, fixed=sending.reserve if first else ())
+        announced.append(write.operation)
+        return settings.lease - settings.longest_call - settings.clock_skew
+
+    token = None
+    try:
+        if getattr(getattr(adapter, "session", None), "announces", False):
+            token = announce.set(start)
+        else:
+            await start(
+                Write(platform=sending.platform, operation=step.effect, key=order.key, digest=digest(order))
+            )
+        return await write(order)
+    except (Unavailable, RateLimited, CredentialsRefused) as error:
+        if announced and token is not None and error.operation != announced[-1]:
+            # It comes from a read after the write had gone through: the write itself is not what failed.
+            return Unknown(why=f"{error.operation} failed after {announced[-1]}")
+        await postpone(file, step, error, clock)
+        return None
+    except (NotOurs, BytesChanged, JournalError):
+        raise
+    except PlatformError as error:
+        return Unknown(why=f"{error.operation}: {type(error).__name__}")
+    except Exception as error:  # noqa: BLE001 - a host's adapter may raise anything; only its kind may be told
+        return Unknown(why=type(error).__name__)
+    finally:
+        if token is not None:
+            announce.reset(token)
+
+
+def _check(
+    case: Case, there: Step | None, ours: Step, sends: int, write: Write, capabilities: Capabilities
+) -> None:
+    if there is None or there.over or case.ended is not None:
+        raise NotOurs(f"step {ours.step_id} is over")
+    known = there.started.sends if there.started is not None else 0
+    if there.attempt != ours.attempt or known != sends or any(t.step_id == ours.step_id for t in case.tasks):
+        raise NotOurs(f"step {ours.step_id} was moved on by another worker")
+    before = dict(there.started.parts) if there.started is not None else {}
+    if before.get(write.operation, write.digest) != write.digest and capabilities.repeatable_for != FOREVER:
+        raise BytesChanged(f"step {ours.step_id} was started with other bytes")
+
+
+async def postpone(file: CaseFile, step: Step, error: PlatformError, clock: Clock) -> None:
+    """Nothing happened: the same attempt goes on later. A person is asked where waiting does not help."""
+    now = clock.now()
+    wait = error.retry_after if isinstance(error, RateLimited) else None
+    until = now + (wait if wait is not None else try_again_after(step.postponed))
+
+    def put_off(case: Case) -> Events:
+        there = case.step(step.step_id)
+        if there is None or there.over:
+            return ()
+        events: Events = (StepPostponed(step_id=step.step_id, until=until, why=type(error).__name__, at=now),)
+        named = {"via": step.via, "effect": step.effect}
+        if isinstance(error, CredentialsRefused):
+            return events + raise_task(case, TaskKind.CREDENTIALS, now, step=there, **named)
+        if there.postponed >= TRIES_BEFORE_A_PERSON:
+            since = f"{case.opened_at:%Y-%m-%d %H:%M} UTC"
+            return events + raise_task(case, TaskKind.UNAVAILABLE, now, step=there, since=since, **named)
+        return events
+
+    await file.record(put_off)
