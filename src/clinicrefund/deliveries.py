@@ -1,0 +1,111 @@
+"""Deliveries: what a trigger that was taken leads to. Each kind goes to whoever knows what it means."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from clinicrefund.case.events import DeliveryTaken, DeliveryWorked, TaskKind
+from clinicrefund.case.ids import case_id
+from clinicrefund.clinic import Clinic
+from clinicrefund.intake import Intake, OfAppointment, find_case, roster_of
+from clinicrefund.reports import Poke, Reports, WorkOf
+from clinicrefund.streams import Stream, commit, read
+from clinicrefund.triggers import (
+    AppointmentChanged,
+    AppointmentReinstated,
+    ApprovalAnswered,
+    ByAppointment,
+    CancellationRequested,
+    DeliveryReported,
+    DisputeReported,
+    OptedOut,
+    RefundReported,
+    Trigger,
+)
+
+
+@attrs.frozen(kw_only=True)
+class Deliveries:
+    """Makes of each delivery what it says, once."""
+
+    intake: Intake
+    reports: Reports
+    work_of: WorkOf
+
+    async def work(self, name: str, /) -> tuple[Sequence[str], Sequence[Poke]]:
+        """The cases that the delivery belongs to, and those to be worked on now. Worked on before: none of those."""
+        stream = await read(self.intake.journal, name)
+        for event in stream.events:
+            if isinstance(event, DeliveryWorked):
+                return event.cases, ()
+        taken = next((event for event in stream.events if isinstance(event, DeliveryTaken)), None)
+        if taken is None:
+            return (), ()
+        clinic = await self.intake.clinic_of(taken.trigger.clinic_id if taken.trigger else taken.clinic_id)
+        if taken.trigger is None:
+            pokes = await self._unreadable(clinic, taken, stream)
+        else:
+            pokes = await self._route(clinic, taken.trigger, stream)
+        return [poke.case_id for poke in pokes], pokes
+
+    async def _route(self, clinic: Clinic, trigger: Trigger, delivery: Stream) -> Sequence[Poke]:
+        match trigger:
+            case RefundReported():
+                return await self.reports.refund(clinic, trigger, delivery, self.work_of)
+            case DisputeReported():
+                return await self.reports.dispute(clinic, trigger, delivery)
+            case DeliveryReported():
+                return await self.reports.message(clinic, trigger, delivery)
+            case OptedOut():
+                return await self.reports.opt_out(trigger, delivery)
+            case ApprovalAnswered():
+                return await self.reports.approval(clinic, trigger, delivery)
+            case CancellationRequested():
+                return await self._requested(clinic, trigger, delivery)
+            case _:
+                return await self._of_appointment(clinic, trigger, delivery)
+
+    async def _of_appointment(
+        self, clinic: Clinic, trigger: OfAppointment | AppointmentChanged, delivery: Stream
+    ) -> Sequence[Poke]:
+        found = await self.intake.bookings_of(clinic, trigger.about)
+        if len(found) != 1:
+            values = {"found": str(len(found)), "trigger": type(trigger).__name__}
+            return (await self._ask(clinic, trigger, delivery, TaskKind.WHICH_BOOKING, values),)
+        booking = found[0]
+        if not isinstance(trigger, AppointmentChanged):
+            return (Poke(case_id=await self.intake.join(trigger, booking, delivery)),)
+        fact = await self.intake.read_change(clinic, trigger, booking)
+        first = case_id(clinic.clinic_id, booking.appointment.appointment_id, 1)
+        known = await find_case(self.intake.journal, self.intake.clock, roster_of(clinic), first)
+        if fact is None or (known is None and isinstance(fact, AppointmentReinstated)):
+            await commit(self.intake.journal, await self.intake.worked(delivery)())
+            return ()
+        return (Poke(case_id=await self.intake.join(fact, booking, delivery)),)
+
+    async def _requested(
+        self, clinic: Clinic, trigger: CancellationRequested, delivery: Stream
+    ) -> Sequence[Poke]:
+        """Words ask, and never decide: a person says what they mean, and for which visit."""
+        found = await self.intake.bookings_of(clinic, trigger.about)
+        booking = found[0] if len(found) == 1 else None
+        kind = TaskKind.IS_IT_A_CANCELLATION if booking is not None else TaskKind.WHICH_BOOKING
+        values = {"channel": trigger.channel.value, "words": trigger.words}
+        if booking is None:
+            values = {"found": str(len(found)), "trigger": f"request by {trigger.channel.value}"}
+        case = await self.intake.ask(clinic, trigger, delivery, kind, values, booking=booking)
+        return (Poke(case_id=case),)
+
+    async def _unreadable(self, clinic: Clinic, taken: DeliveryTaken, delivery: Stream) -> Sequence[Poke]:
+        """A delivery that could not be read becomes a question; its own stream keeps it as it came."""
+        about = ByAppointment(delivery.name)
+        question = AppointmentChanged(
+            about=about, at=taken.at, clinic_id=taken.clinic_id, delivery_id=delivery.name
+        )
+        values = {"source": taken.source, "why": taken.why}
+        return (await self._ask(clinic, question, delivery, TaskKind.UNREADABLE, values),)
+
+    async def _ask(
+        self, clinic: Clinic, trigger: Trigger, delivery: Stream, kind: TaskKind, values: dict[str, str]
+    ) -> Poke:
+        return Poke(case_id=await self.intake.ask(clinic, trigger, delivery, kind, values))

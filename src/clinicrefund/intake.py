@@ -1,0 +1,278 @@
+"""From a trigger to the case it belongs to. A trigger is durable before anything is made of it.
+
+A delivery's own stream holds it; what it leads to is committed together with the note that it was worked on, so that
+no delivery is lost or counts twice, however often it is told.
+"""
+
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+
+import attrs
+
+from clinicrefund.case import decide
+from clinicrefund.case.due import next_due
+from clinicrefund.case.events import (
+    CaseEvent,
+    CaseJoined,
+    CaseOpened,
+    DeliveryTaken,
+    DeliveryWorked,
+    TaskKind,
+)
+from clinicrefund.case.evolve import evolve
+from clinicrefund.case.ids import alias_stream, case_id, case_stream, delivery_stream, question_id
+from clinicrefund.case.plan import Roster, Seat
+from clinicrefund.case.state import Case
+from clinicrefund.clinic import Clinic
+from clinicrefund.digest import digest
+from clinicrefund.errors import CaseNotFound, JournalConflict
+from clinicrefund.model import Actor, Appointment, AppointmentStatus, Booking
+from clinicrefund.ports import Append, Bookings, Clock, Journal
+from clinicrefund.streams import CaseFile, Stream, commit, fresh, read
+from clinicrefund.triggers import (
+    AppointmentCancelled,
+    AppointmentChanged,
+    AppointmentMissed,
+    AppointmentReinstated,
+    AppointmentRescheduled,
+    ByAppointment,
+    CancellationRequested,
+    Clue,
+    Trigger,
+)
+
+ClinicOf = Callable[[str], Awaitable[Clinic]]
+
+OfAppointment = AppointmentCancelled | AppointmentMissed | AppointmentRescheduled | AppointmentReinstated
+
+
+def accepting(trigger: Trigger, /, *, now: datetime, source: str = "host") -> tuple[Append, ...]:
+    """What makes a trigger durable, as a value: for a host that commits it in its own transaction, beside its own
+    tables. Committing it twice is a `JournalConflict`, and means that it is already there.
+    """
+    stream = fresh(delivery_stream(trigger.clinic_id, delivery_id(trigger)))
+    return (stream.add(DeliveryTaken(trigger=trigger, source=source, at=now), due=now),)
+
+
+def sealing(body: bytes, /, *, source: str, why: str, clinic_id: str, now: datetime) -> tuple[Append, ...]:
+    """As `accepting`, for a verified delivery that could not be read: it is kept as it came, and a person is asked."""
+    sealed = b64encode(body).decode()
+    stream = fresh(delivery_stream(clinic_id, digest("sealed", source, body)))
+    taken = DeliveryTaken(trigger=None, source=source, sealed=sealed, clinic_id=clinic_id, why=why, at=now)
+    return (stream.add(taken, due=now),)
+
+
+def delivery_id(trigger: Trigger, /) -> str:
+    """The source's own name of the delivery, or what it says: equal content is one delivery."""
+    return trigger.delivery_id or digest("trigger", trigger)
+
+
+def roster_of(clinic: Clinic, /) -> Roster:
+    """What planning needs to know of the clinic's adapters."""
+    return Roster(
+        ehrs=tuple((via, ehr.platform) for via, ehr in clinic.ehrs.items()),
+        ledgers=tuple(clinic.ledgers),
+        seats=tuple(
+            Seat(via=via, channel=notifier.channel, audiences=clinic.audiences_of(via))
+            for via, notifier in clinic.notifiers.items()
+        ),
+        loggers=tuple((via, logger.moments) for via, logger in clinic.loggers.items()),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Intake:
+    """Joins triggers to cases."""
+
+    journal: Journal
+    bookings: Bookings
+    clinic_of: ClinicOf
+    clock: Clock
+
+    async def join(self, trigger: OfAppointment, booking: Booking, delivery: Stream, /) -> str:
+        """The trigger becomes a fact of its appointment's case; returns the case's id.
+
+        A new episode begins only where the last case knows that the visit was reinstated, and the trigger is later.
+        """
+        clinic = await self.clinic_of(trigger.clinic_id)
+        appointment_id, episode = booking.appointment.appointment_id, 1
+        while True:
+            name = case_id(clinic.clinic_id, appointment_id, episode)
+            stream = await read(self.journal, case_stream(name))
+            if not stream.events:
+                opened = CaseOpened(
+                    case_id=name, clinic_id=clinic.clinic_id, appointment_id=appointment_id, episode=episode,
+                    trigger=trigger, at=self.clock.now(),
+                )  # fmt: skip
+                try:
+                    await self._open(clinic, opened, booking, delivery)
+                except JournalConflict:
+                    continue  # somebody opened it, or joined the payment, at the same moment: look again
+                return name
+            file = CaseFile(self.journal, self.clock, roster_of(clinic), stream)
+            if _is_later_episode(file.case, trigger):
+                episode += 1
+                continue
+            await self.learn(file, clinic, trigger, delivery)
+            return name
+
+    async def learn(self, file: CaseFile, clinic: Clinic, trigger: Trigger, delivery: Stream, /) -> None:
+        """The trigger becomes a fact of this case."""
+        now = self.clock.now()
+        await file.record(
+            lambda case: decide.learn(case, trigger, clinic.policy, now),
+            self.worked(delivery, file.case.case_id),
+        )
+
+    async def ask(
+        self,
+        clinic: Clinic,
+        trigger: Trigger,
+        delivery: Stream,
+        kind: TaskKind,
+        /,
+        values: Mapping[str, str],
+        *,
+        booking: Booking | None = None,
+    ) -> str:
+        """Opens a question for a person; returns its case's id."""
+        name, now = question_id(clinic.clinic_id, delivery_id(trigger)), self.clock.now()
+        opened = CaseOpened(
+            case_id=name, clinic_id=clinic.clinic_id, appointment_id=None, episode=0, trigger=trigger, at=now
+        )
+        try:
+            await self._open(clinic, opened, booking, delivery, (kind, values))
+        except JournalConflict:  # asked already, by another worker
+            await commit(self.journal, await self.worked(delivery, name)())
+        return name
+
+    async def bookings_of(self, clinic: Clinic, about: Sequence[Clue], /) -> Sequence[Booking]:
+        """What the strongest clue that fits anything fits."""
+        for clue in about:
+            if found := await self.bookings.find(clinic.clinic_id, clue):
+                return found
+        return ()
+
+    async def read_change(
+        self, clinic: Clinic, trigger: AppointmentChanged, booking: Booking, /
+    ) -> OfAppointment | None:
+        """What became of a visit of which only the reference was told: read where it is kept, the EHR first."""
+        visit = booking.appointment
+        for ehr in clinic.ehrs.values():
+            if reference := booking.reference(ehr.platform, "appointment"):
+                visit = await ehr.get_appointment(reference)
+                break
+        return _told(visit, trigger, booking)
+
+    def worked(self, delivery: Stream, *cases: str) -> Callable[[], Awaitable[list[Append]]]:
+        """The note that a delivery has become part of these cases; nothing where it is noted already."""
+
+        async def appends() -> list[Append]:
+            if not delivery.name:
+                return []
+            stream = await read(self.journal, delivery.name)
+            if any(isinstance(event, DeliveryWorked) for event in stream.events):
+                return []
+            return [stream.add(DeliveryWorked(cases=cases, at=self.clock.now()))]
+
+        return appends
+
+    async def _open(
+        self,
+        clinic: Clinic,
+        opened: CaseOpened,
+        booking: Booking | None,
+        delivery: Stream,
+        task: tuple[TaskKind, Mapping[str, str]] | None = None,
+    ) -> None:
+        now = opened.at
+        events: list[CaseEvent] = [opened]
+        case = evolve(None, opened)
+        if booking is not None:
+            events += (more := decide.read_booking(case, booking, clinic.policy, now))
+            case = _folded(case, more)
+        if task is not None:
+            events += (asked := decide.raise_task(case, task[0], now, step=None, **task[1]))
+            case = _folded(case, asked)
+        events += (rest := decide.settle(case, roster_of(clinic), now))
+        case = _folded(case, rest)
+        stream = fresh(case_stream(opened.case_id))
+        appends = [stream.add(*events, due=next_due(case, last=now))]
+        if booking is not None and not case.is_question:
+            appends += await self._joined(clinic, booking, opened.case_id, now)
+        await commit(self.journal, [*appends, *(await self.worked(delivery, opened.case_id)())])
+
+    async def _joined(self, clinic: Clinic, booking: Booking, case: str, now: datetime) -> list[Append]:
+        """Each payment, by the name the booking gives it, leads to its cases from the first moment."""
+        names = {
+            alias_stream(clinic.clinic_id, payment.gateway, payment.reference) for payment in booking.payments
+        }
+        streams = [await read(self.journal, name) for name in sorted(names)]
+        return [stream.add(CaseJoined(case_id=case, at=now)) for stream in streams]
+
+
+async def find_case(journal: Journal, clock: Clock, roster: Roster, name: str, /) -> CaseFile | None:
+    """The case of that id; None where there is none."""
+    try:
+        return await CaseFile.open(journal, clock, roster, name)
+    except CaseNotFound:
+        return None
+
+
+def as_cancellation(trigger: Trigger, appointment_id: str, /) -> OfAppointment:
+    """What a person said a question means: this visit, called off when the trigger says."""
+    if isinstance(trigger, CancellationRequested):
+        return AppointmentCancelled(
+            about=ByAppointment(appointment_id), at=trigger.at, clinic_id=trigger.clinic_id, by=Actor.PATIENT
+        )
+    if isinstance(trigger, OfAppointment):
+        return attrs.evolve(trigger, about=ByAppointment(appointment_id))
+    return AppointmentCancelled(
+        about=ByAppointment(appointment_id), at=trigger.at, clinic_id=trigger.clinic_id, by=Actor.SYSTEM
+    )
+
+
+def _is_later_episode(case: Case, trigger: Trigger) -> bool:
+    cancels = isinstance(trigger, AppointmentCancelled | AppointmentMissed)
+    return (
+        cancels
+        and case.reinstated_at is not None
+        and case.reinstated_at < trigger.at
+        and (case.ended is not None or case.money_started or bool(case.steps))
+    )
+
+
+def _told(visit: Appointment, trigger: AppointmentChanged, booking: Booking) -> OfAppointment | None:
+    about = ByAppointment(booking.appointment.appointment_id)
+    at, clinic_id, by = visit.changed_at or trigger.at, trigger.clinic_id, visit.changed_by or Actor.SYSTEM
+    match visit.status:
+        case AppointmentStatus.CANCELLED:
+            return AppointmentCancelled(about=about, at=at, clinic_id=clinic_id, by=by)
+        case AppointmentStatus.MISSED:
+            return AppointmentMissed(about=about, at=at, clinic_id=clinic_id, by=by)
+        case AppointmentStatus.MOVED:
+            return AppointmentRescheduled(about=about, at=at, clinic_id=clinic_id)
+        case AppointmentStatus.BOOKED if visit.changed_at is not None:
+            return AppointmentReinstated(about=about, at=at, clinic_id=clinic_id, by=by)
+        case _:
+            return None
+
+
+def _folded(case: Case, events: Sequence[CaseEvent]) -> Case:
+    for event in events:
+        case = evolve(case, event)
+    return case
+
+
+__all__ = [
+    "ClinicOf",
+    "Intake",
+    "OfAppointment",
+    "accepting",
+    "as_cancellation",
+    "delivery_id",
+    "find_case",
+    "roster_of",
+    "sealing",
+]

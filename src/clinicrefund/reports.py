@@ -1,0 +1,277 @@
+"""What platforms tell of money and messages: refunds, disputes, deliveries, opt-outs. A report is a poke, never a truth.
+
+A refund that is ours leads to its step, which asks the gateway. One that is not is adopted where exactly one open case
+owes at least that; else it is a task. It never cancels a visit.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from clinicrefund.case import decide
+from clinicrefund.case.events import AddressOptedOut, Effect, StepNamed, TaskKind
+from clinicrefund.case.ids import alias_stream, case_of_step, message_stream, opt_out_stream, refund_stream
+from clinicrefund.case.plan import stopped
+from clinicrefund.case.state import Case, Step
+from clinicrefund.case.status import Audience
+from clinicrefund.clinic import Clinic
+from clinicrefund.errors import CommandRefused
+from clinicrefund.intake import Intake, find_case, roster_of
+from clinicrefund.model import Channel
+from clinicrefund.outcomes import Done
+from clinicrefund.ports import Append, PaymentGateway
+from clinicrefund.refunding import adopt
+from clinicrefund.steps import Work
+from clinicrefund.streams import CaseFile, Stream, book_of, commit, read
+from clinicrefund.triggers import (
+    ApprovalAnswered,
+    ByContact,
+    ByPayment,
+    Clue,
+    Delivery,
+    DeliveryReported,
+    DisputeReported,
+    OptedOut,
+    RefundReported,
+    RefundState,
+)
+
+WorkOf: TypeAlias = Callable[[Clinic, CaseFile], Work]
+"""What working on a case needs, put together by the orchestrator."""
+
+
+@attrs.frozen(kw_only=True)
+class Poke:
+    """A case to be worked on, and the step to ask about at once, whenever it was due."""
+
+    case_id: str
+    step_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Reports:
+    """Reads reports in the light of the journal."""
+
+    intake: Intake
+
+    async def refund(
+        self, clinic: Clinic, report: RefundReported, delivery: Stream, /, work_of: WorkOf
+    ) -> Sequence[Poke]:
+        """Finds whose refund it is."""
+        step_id = report.key or await self._step_named(clinic, report)
+        if step_id is not None and (file := await self._file(clinic, case_of_step(step_id))) is not None:
+            await self._worked(delivery, file.case.case_id)
+            return (Poke(case_id=file.case.case_id, step_id=step_id),)
+        files = await self._cases_on(clinic, report.about)
+        if report.reference is None or report.state in (RefundState.FAILED, RefundState.CANCELLED):
+            await self._worked(delivery, *(file.case.case_id for file in files))
+            return tuple(Poke(case_id=file.case.case_id) for file in files if file.case.ended is None)
+        return await self._outside(clinic, report, delivery, files, work_of)
+
+    async def dispute(self, clinic: Clinic, report: DisputeReported, delivery: Stream, /) -> Sequence[Poke]:
+        """Every case on the payment learns of it: before money leaves it stops it, afterwards it is a task."""
+        files = await self._cases_on(clinic, report.about)
+        for file in files:
+            await self.intake.learn(file, clinic, report, delivery)
+        await self._worked(delivery)
+        return tuple(Poke(case_id=file.case.case_id) for file in files)
+
+    async def message(self, clinic: Clinic, report: DeliveryReported, delivery: Stream, /) -> Sequence[Poke]:
+        """A message that did not arrive, where no other channel told the patient the same, is a task."""
+        step_id = report.key
+        for notifier in clinic.notifiers.values():
+            if step_id is None:
+                stream = await read(self.intake.journal, message_stream(notifier.platform, report.reference))
+                step_id = next((e.step_id for e in stream.events if isinstance(e, StepNamed)), None)
+        file = await self._file(clinic, case_of_step(step_id)) if step_id is not None else None
+        if file is None or step_id is None:
+            await self._worked(delivery)
+            return ()
+        now, name = self.intake.clock.now(), step_id
+
+        def undelivered(case: Case) -> decide.Events:
+            step = case.step(name)
+            if report.delivery is Delivery.DELIVERED or step is None or _told_otherwise(case, step):
+                return ()
+            state = step.plan.tells.value.replace("_", " ") if step.plan.tells is not None else ""
+            return decide.raise_task(case, TaskKind.NOT_TOLD, now, state=state)
+
+        await file.record(undelivered, self.intake.worked(delivery, file.case.case_id))
+        return (Poke(case_id=file.case.case_id, step_id=step_id),)
+
+    async def opt_out(self, report: OptedOut, delivery: Stream, /) -> Sequence[Poke]:
+        """Kept by hashed address, and looked at before each message."""
+        appends: list[Append] = []
+        for clue in report.about:
+            address = _address(clue, report.channel)
+            if address is not None:
+                stream = await read(self.intake.journal, opt_out_stream(report.channel.value, address))
+                if not stream.events:
+                    appends.append(stream.add(AddressOptedOut(at=self.intake.clock.now())))
+        await commit(self.intake.journal, [*appends, *(await self.intake.worked(delivery)())])
+        return ()
+
+    async def approval(self, clinic: Clinic, answer: ApprovalAnswered, delivery: Stream, /) -> Sequence[Poke]:
+        """An answer counts for the decision that its message showed, from a person who may approve."""
+        file = await self._file(clinic, answer.case_id)
+        if file is None:
+            await self._worked(delivery)
+            return ()
+        now = self.intake.clock.now()
+
+        def answered(case: Case) -> decide.Events:
+            step, decision = case.step(answer.key), case.decision
+            if decision is None or step is None or not step.plan.name.endswith(decision.digest[:12]):
+                return ()
+            if answer.by not in clinic.approvers:
+                return ()
+            try:
+                if answer.approved:
+                    return decide.approve(case, now, by=answer.by, amount=decision.refund)
+                return decide.deny(case, now, by=answer.by, reason="denied by button")
+            except (
+                CommandRefused
+            ):  # decided already, or asked for by the same person: the click changes nothing
+                return ()
+
+        await file.record(answered, self.intake.worked(delivery, file.case.case_id))
+        return (Poke(case_id=file.case.case_id),)
+
+    # ---- whose is it -----------------------------------------------------------------------------------------------
+
+    async def _outside(
+        self,
+        clinic: Clinic,
+        report: RefundReported,
+        delivery: Stream,
+        files: Sequence[CaseFile],
+        work_of: WorkOf,
+    ) -> Sequence[Poke]:
+        flying = [file for file in files if any(_in_doubt(step) for step in file.case.of(Effect.REFUND))]
+        if flying:  # it may be the one whose answer was lost: ask about that first, then look at this again
+            return tuple(
+                Poke(case_id=file.case.case_id, step_id=step.step_id)
+                for file in flying
+                for step in file.case.of(Effect.REFUND)
+                if _in_doubt(step)
+            )
+        if await self._known(clinic, report):
+            await self._worked(delivery, *(file.case.case_id for file in files))
+            return ()
+        owing = [(file, step) for file in files for step in _owing(file.case, report)]
+        if len(owing) == 1 and report.amount is not None:
+            file, step = owing[0]
+            await adopt(file, step, report.amount, report.reference, work_of(clinic, file))
+            await self._worked(delivery, file.case.case_id)
+            return (Poke(case_id=file.case.case_id),)
+        if len(files) == 1 and _will_look(files[0].case):
+            await self._worked(delivery, files[0].case.case_id)
+            return (Poke(case_id=files[0].case.case_id),)
+        gateway = next((clue.gateway for clue in report.about if isinstance(clue, ByPayment)), "a gateway")
+        values = {"amount": str(report.amount), "gateway": gateway, "reference": report.reference or "-"}
+        bookings = await self.intake.bookings_of(clinic, report.about)
+        if not files and not bookings:
+            await self._worked(delivery)  # a payment that is none of the host's visits
+            return ()
+        booking = bookings[0] if len(bookings) == 1 else None
+        case_id = await self.intake.ask(
+            clinic, report, delivery, TaskKind.OUTSIDE_REFUND, values, booking=booking
+        )
+        return (Poke(case_id=case_id),)
+
+    async def _known(self, clinic: Clinic, report: RefundReported) -> bool:
+        """Whether the money was adopted before its reference was known, when a look at the payment showed it."""
+        for name in _aliases(clinic, report.about):
+            stream = (book := book_of(await read(self.intake.journal, name))).alias_of
+            book = book_of(await read(self.intake.journal, stream)) if stream is not None else book
+            if any(r.spent and r.reference is None and r.amount == report.amount for r in book.reservations):
+                return True
+        return False
+
+    async def _step_named(self, clinic: Clinic, report: RefundReported) -> str | None:
+        if report.reference is None:
+            return None
+        platforms = {gateway.platform for _, gateway in _gateways(clinic, report.about)}
+        for platform in sorted(platforms):
+            stream = await read(self.intake.journal, refund_stream(platform, report.reference))
+            for event in stream.events:
+                if isinstance(event, StepNamed):
+                    return event.step_id
+        return None
+
+    async def _cases_on(self, clinic: Clinic, about: Sequence[Clue]) -> Sequence[CaseFile]:
+        names: dict[str, None] = {}
+        for alias in _aliases(clinic, about):
+            book = book_of(await read(self.intake.journal, alias))
+            names |= dict.fromkeys(book.cases)
+            if book.alias_of is not None:
+                names |= dict.fromkeys(book_of(await read(self.intake.journal, book.alias_of)).cases)
+        files = [await self._file(clinic, name) for name in names]
+        return [file for file in files if file is not None and file.case.clinic_id == clinic.clinic_id]
+
+    async def _file(self, clinic: Clinic, name: str) -> CaseFile | None:
+        return await find_case(self.intake.journal, self.intake.clock, roster_of(clinic), name)
+
+    async def _worked(self, delivery: Stream, *cases: str) -> None:
+        if appends := await self.intake.worked(delivery, *cases)():
+            await commit(self.intake.journal, appends)
+
+
+def _gateways(clinic: Clinic, about: Sequence[Clue]) -> list[tuple[str, PaymentGateway]]:
+    named = {clue.gateway for clue in about if isinstance(clue, ByPayment)}
+    return [(via, gateway) for via, gateway in clinic.gateways.items() if named & {via, gateway.platform}]
+
+
+def _aliases(clinic: Clinic, about: Sequence[Clue]) -> list[str]:
+    references = [clue.reference for clue in about if isinstance(clue, ByPayment)]
+    return [
+        alias_stream(clinic.clinic_id, via, reference)
+        for via, _ in _gateways(clinic, about)
+        for reference in references
+    ]
+
+
+def _in_doubt(step: Step) -> bool:
+    return step.started is not None and not step.resolved and step.reference is None
+
+
+def _owing(case: Case, report: RefundReported) -> list[Step]:
+    """The refunds of an open case that have not left and are at least that much, on the payment that is reported."""
+    references = {clue.reference for clue in report.about if isinstance(clue, ByPayment)}
+    payments = case.booking.payments if case.booking is not None else ()
+    on = {payment.payment_id for payment in payments if payment.reference in references}
+    if case.ended is not None or report.amount is None:
+        return []
+    return [
+        step
+        for step in case.of(Effect.REFUND)
+        if step.untouched
+        and step.plan.payment_id in on
+        and step.plan.amount is not None
+        and step.plan.amount.currency == report.amount.currency
+        and report.amount <= step.plan.amount
+    ]
+
+
+def _will_look(case: Case) -> bool:
+    """Whether the case is still waiting to send anything: it adopts the money when it looks at the payment."""
+    return (
+        case.ended is None and not case.is_question and not case.of(Effect.REFUND) and stopped(case) is None
+    )
+
+
+def _told_otherwise(case: Case, failed: Step) -> bool:
+    """Whether another channel told the patient the same."""
+    return failed.plan.audience is not Audience.PATIENT or any(
+        isinstance(step.outcome, Done)
+        and step.step_id != failed.step_id
+        and (step.plan.audience, step.plan.tells) == (failed.plan.audience, failed.plan.tells)
+        for step in case.of(Effect.MESSAGE)
+    )
+
+
+def _address(clue: Clue, channel: Channel) -> str | None:
+    if not isinstance(clue, ByContact):
+        return None
+    return clue.phone if channel is Channel.SMS else clue.email
