@@ -36,7 +36,6 @@ from clinicrefund.triggers import (
 )
 
 _T = TypeVar("_T")
-
 BASE_URL = "https://api.calendly.com"
 TOKEN_URL = "https://auth.calendly.com/oauth/token"  # noqa: S105 - an address
 WEBHOOK_TOLERANCE = timedelta(minutes=3)
