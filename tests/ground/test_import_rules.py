@@ -30,6 +30,9 @@ OUTER_RINGS = {
     *("ports", "sending", "testing", "web"),
 }
 
+# How a value shows itself to a person is no part of what it is: these may ask an outer ring, when they are called.
+SHOWING = {"__str__", "_repr_html_"}
+
 HTTP_STACK = {"aiohttp", "h11", "httpcore", "httpx", "httpx_aiohttp"}
 HEAVY = HTTP_STACK | {"babel", "cattrs", "jinja2", "jwt", "cryptography"}
 
@@ -42,17 +45,23 @@ def _modules(name: str) -> list[Path]:
 
 def _imports(path: Path) -> Iterator[str]:
     """Every module that a file names in an import, wherever it stands in the file."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        match node:
-            case ast.Import(names=names):
-                yield from (alias.name for alias in names)
-            case ast.ImportFrom(module=str(module), level=0, names=names):
-                yield module
-                yield from (f"{module}.{alias.name}" for alias in names)
-            case ast.ImportFrom():
-                pytest.fail(f"{path} has a relative import, which this test cannot follow: write it absolute")
-            case _:
-                pass
+    yield from _named_in(ast.parse(path.read_text()), path)
+
+
+def _named_in(node: ast.AST, path: Path) -> Iterator[str]:
+    match node:
+        case ast.FunctionDef(name=name) if name in SHOWING:
+            return
+        case ast.Import(names=names):
+            yield from (alias.name for alias in names)
+        case ast.ImportFrom(module=str(module), level=0, names=names):
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in names)
+        case ast.ImportFrom():
+            pytest.fail(f"{path} has a relative import, which this test cannot follow: write it absolute")
+        case _:
+            for child in ast.iter_child_nodes(node):
+                yield from _named_in(child, path)
 
 
 def _loaded_by(module: str) -> set[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import clinicrefund
+
 ROOT = Path(__file__).parents[2]
 
 # Put together from parts, so that this file does not hold what it forbids.
@@ -44,4 +46,4 @@ def test_the_newest_entry_of_the_changelog_is_the_version() -> None:
     newest = re.search(r"^## \[?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert newest[1] == project["version"] == version("clinicrefund")
+    assert newest[1] == project["version"] == version("clinicrefund") == clinicrefund.__version__
