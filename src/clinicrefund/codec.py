@@ -114,8 +114,8 @@ def _converter() -> "Converter":
     )
     for union in (Clue, Trigger, Outcome, Order):
         configure_tagged_union(union, converter, tag_name="type")
-    for union in (Clue, Trigger, Outcome, Order, Percent | Money):
         _register_optional(converter, union)
+    _register_optional(converter, Percent | Money)
     return converter
 
 

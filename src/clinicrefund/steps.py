@@ -286,11 +286,9 @@ def changed_since(case: Case, visit: Appointment, /) -> str | None:
         return "attended"
     if known is not None and visit.starts_at != known.appointment.starts_at:
         return "at another time"
-    other = (
-        AppointmentStatus.CANCELLED if isinstance(trigger, AppointmentMissed) else AppointmentStatus.MISSED
-    )
-    if visit.status is other:
-        return other.value
+    other = "cancelled" if isinstance(trigger, AppointmentMissed) else "missed"
+    if visit.status.value == other:
+        return other
     changed = trigger is not None and visit.changed_at is not None and trigger.at < visit.changed_at
     return "booked again since" if visit.status is AppointmentStatus.BOOKED and changed else None
 
