@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import attrs
@@ -26,12 +27,13 @@ _LONGEST_WAIT = timedelta(days=1)
 class Limits:
     """What a platform takes from one account. None: no limit of ours; the platform's own answers still count.
 
-    ``per_second``: calls a second, as an average; about one second's worth may go at once. ``concurrent``: calls under
-    way. ``reset_header``: the header that names the wait on a 429 where the vendor has no ``Retry-After``, in seconds
+    ``per_second``: calls a second, as an average. ``burst``: how many may go at once after a pause, for vendors that
+    count by the minute; without it one second's worth. ``concurrent``: calls under way. ``reset_header``: the header that names the wait on a 429 where the vendor has no ``Retry-After``, in seconds
     or as a Unix time.
     """
 
     per_second: float | None = None
+    burst: int | None = None
     concurrent: int | None = None
     reset_header: str | None = None
 
@@ -40,8 +42,19 @@ class Limits:
             raise ConfigurationError(
                 f"Limits.per_second is {self.per_second}; give a number above zero, or None"
             )
+        if self.burst is not None and self.burst < 1:
+            raise ConfigurationError(f"Limits.burst is {self.burst}; give at least 1, or None")
         if self.concurrent is not None and self.concurrent < 1:
             raise ConfigurationError(f"Limits.concurrent is {self.concurrent}; give at least 1, or None")
+
+
+_T = TypeVar("_T")
+_numbers = count()
+
+
+def per_loop(name: str, /) -> RunVar[_T]:
+    """A variable with one value for each event loop, of its own: anyio 4.6 knows a `RunVar` by its name alone."""
+    return RunVar(f"{name} {next(_numbers)}")
 
 
 class Closed(Exception):
@@ -62,7 +75,7 @@ class Throttle:
         self._patience = patience
         self._closed_until: datetime | None = None
         self._full_at: datetime | None = None
-        self._under_way: RunVar[anyio.CapacityLimiter] = RunVar("calls under way")
+        self._under_way: RunVar[anyio.CapacityLimiter] = per_loop("calls under way")
 
     def close_for(self, wait: timedelta, /) -> None:
         """No call leaves before that time has passed."""
@@ -105,7 +118,7 @@ class Throttle:
             return timedelta(0)
         now = self._clock.now()
         token = timedelta(seconds=1 / self._limits.per_second)
-        burst = token * max(1, math.floor(self._limits.per_second))
+        burst = token * (self._limits.burst or max(1, math.floor(self._limits.per_second)))
         full_at = max(self._full_at or now, now) + token
         wait = max(full_at - now - burst, timedelta(0))
         if wait > self._patience:

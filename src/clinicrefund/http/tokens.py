@@ -16,7 +16,7 @@ from clinicrefund.errors import (
     Unavailable,
 )
 from clinicrefund.http.auth import TokenDesk
-from clinicrefund.http.limits import retry_after
+from clinicrefund.http.limits import per_loop, retry_after
 from clinicrefund.ports import Tokens
 from clinicrefund.secret import Secret
 
@@ -73,7 +73,7 @@ class Renewing:
         self._renewed = renewed
         self._held: Tokens | None = None
         self._refused: str | None = None
-        self._lock: RunVar[anyio.Lock] = RunVar("token renewal")
+        self._lock: RunVar[anyio.Lock] = per_loop("token renewal")
 
     async def value(self) -> str:
         """The header ``Authorization``, with a token that has not ended."""

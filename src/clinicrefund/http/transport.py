@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from importlib.metadata import version
 from typing import Final, cast
 
@@ -152,6 +153,9 @@ class Departure(httpx.AsyncByteStream):
         self.left = True
 
 
+_departing: ContextVar[Departure | None] = ContextVar("clinicrefund_departing", default=None)
+
+
 class _Once(AsyncIterator[bytes]):
     # Not an async generator: a transport that drops one half-way leaves it to the garbage collector, and trio warns.
     def __init__(self, departure: Departure) -> None:
@@ -186,10 +190,18 @@ def httpx_transport() -> httpx.AsyncBaseTransport:
 
 def aiohttp_transport() -> httpx.AsyncBaseTransport:
     """Connections of aiohttp. `ImportError` where the extra ``aiohttp`` is not installed."""
-    from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+    from aiohttp import ClientSession, DummyCookieJar, TCPConnector, TraceConfig
     from httpx_aiohttp import AiohttpTransport
 
     context = httpx.create_ssl_context()
+
+    async def head_leaves(*_: object) -> None:
+        # aiohttp before 3.12 sends the head before it asks for the body (measured), as httpcore does.
+        if (departure := _departing.get()) is not None:
+            departure.head_leaves()
+
+    trace = TraceConfig()
+    trace.on_request_headers_sent.append(head_leaves)
 
     def client() -> ClientSession:
         # No cookies: two clinics may share a session. No environment: it could name a proxy or a .netrc.
@@ -198,6 +210,7 @@ def aiohttp_transport() -> httpx.AsyncBaseTransport:
             cookie_jar=DummyCookieJar(),
             trust_env=False,
             skip_auto_headers=("Content-Type", "User-Agent"),
+            trace_configs=[trace],
         )
 
     return AiohttpTransport(client=client)
@@ -266,7 +279,11 @@ async def _exchange(
             extensions={"timeout": timeouts, "trace": trace},
         )
         request.headers["host"] = request.url.netloc.decode("ascii")
-    response = await transport.handle_async_request(request)
+    token = _departing.set(departure)
+    try:
+        response = await transport.handle_async_request(request)
+    finally:
+        _departing.reset(token)
     try:
         body = await _bounded(response)
     finally:
