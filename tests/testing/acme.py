@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import attrs
 
+from clinicrefund.errors import InputRefused
 from clinicrefund.http import HttpCall, HttpReply, Session
 from clinicrefund.model import Booking, Reference
 from clinicrefund.money import Money
@@ -64,7 +65,11 @@ class AcmeStandIn(StandIn):
     @route("PUT", "/refunds/{id}")
     def put_refund(self, request: SandboxRequest) -> SandboxReply:
         wanted = request.json()
-        self.refunds.setdefault(request.path["id"], wanted | {"status": "settled"})
+        if request.path["id"] not in self.refunds:
+            payment = self.payments[wanted["payment"]]
+            if not Money.of(wanted["amount"], payment.currency) <= payment - self.refunded(wanted["payment"]):
+                return SandboxReply(status=409, json={"error": "more than is left"})
+            self.refunds[request.path["id"]] = wanted | {"status": "settled"}
         return SandboxReply(json=self.refunds[request.path["id"]])
 
     @route("GET", "/refunds/{id}")
@@ -131,11 +136,16 @@ class AcmeGateway:
         return self.outcome(reply, order) if reply.ok else None
 
     def outcome(self, reply: HttpReply, order: RefundOrder, /) -> Outcome:
+        if reply.status == 409:
+            return Unknown(why="more than is left: an earlier attempt may have passed")
         if not reply.ok:
             return Refused(reason=RefusalReason.OTHER, code=str(reply.status))
         refund = reply.into(_Refund)
-        if Money.of(refund.amount, order.amount.currency) != order.amount:
-            return Unknown(why="another amount stands under our key")
+        if (
+            Money.of(refund.amount, order.amount.currency) != order.amount
+            or refund.payment != order.payment_reference
+        ):
+            return Unknown(why="another amount or payment stands under our key")
         match refund.status:
             case "settled":
                 return Done(reference=order.step_id)

@@ -5,8 +5,15 @@ installed, the fixtures of `clinicrefund.testing.plugin` are there by themselves
 """
 
 from clinicrefund.testing.bookings import MemoryBookings
-from clinicrefund.testing.clock import VirtualClock
+from clinicrefund.testing.clock import RunningClock, VirtualClock
+from clinicrefund.testing.ehr_suite import EHRBench, check_ehr
 from clinicrefund.testing.faults import Fault
+from clinicrefund.testing.gateway_suite import GatewayBench, check_gateway
+from clinicrefund.testing.journal_suite import check_journal
+from clinicrefund.testing.ledger_suite import LedgerBench, check_ledger
+from clinicrefund.testing.logger_suite import LoggerBench, check_logger
+from clinicrefund.testing.notifier_suite import NotifierBench, check_notifier
+from clinicrefund.testing.report import Check, Report
 from clinicrefund.testing.sandbox import RemoteSandbox, Sandbox
 from clinicrefund.testing.stand_in import (
     Adapters,
@@ -20,15 +27,29 @@ from clinicrefund.testing.stand_in import (
 
 __all__ = [
     "Adapters",
+    "Check",
+    "EHRBench",
     "Fault",
+    "GatewayBench",
+    "LedgerBench",
+    "LoggerBench",
     "MemoryBookings",
+    "NotifierBench",
     "Reach",
     "RemoteSandbox",
+    "Report",
+    "RunningClock",
     "Sandbox",
     "SandboxDelivery",
     "SandboxReply",
     "SandboxRequest",
     "StandIn",
     "VirtualClock",
+    "check_ehr",
+    "check_gateway",
+    "check_journal",
+    "check_ledger",
+    "check_logger",
+    "check_notifier",
     "route",
 ]

@@ -1,6 +1,6 @@
 """Where a request meets a stand-in: the scripted fault, if there is one, comes in between."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 import attrs
@@ -26,6 +26,7 @@ def is_unreachable(stand_in: StandIn, method: str, path: str, /) -> bool:
     if coming is None or coming.fault is not Fault.UNREACHABLE:
         return False
     next_fault(stand_in.faults, operation)
+    stand_in.played.append(Fault.UNREACHABLE)
     return True
 
 
@@ -41,6 +42,8 @@ def answer(stand_in: StandIn, method: str, target: str, headers: Mapping[str, st
     scripted = next_fault(stand_in.faults, stand_in.operation(method, path))
     if scripted is None:
         return Answer(reply=stand_in.answer(method, path, request))
+    if scripted.fault is not Fault.STRANGE:
+        stand_in.played.append(scripted.fault)
     match scripted.fault:
         case Fault.REFUSED:
             return Answer(reply=stand_in.refusal())
@@ -61,5 +64,25 @@ def answer(stand_in: StandIn, method: str, target: str, headers: Mapping[str, st
         case Fault.GARBLED:
             stand_in.answer(method, path, request)
             return Answer(reply=_GARBLED)
+        case Fault.FOREIGN:
+            return Answer(reply=_GARBLED)
+        case Fault.STRANGE:
+            reply = stand_in.answer(method, path, request)
+            strange = attrs.evolve(reply, json=_with_strange_words(reply.json, stand_in.status_fields))
+            if strange.json != reply.json:
+                stand_in.played.append(Fault.STRANGE)
+            return Answer(reply=strange)
         case Fault.SLOW:
             return Answer(reply=stand_in.answer(method, path, request), delay=scripted.delay)
+
+
+def _with_strange_words(value: object, fields: Collection[str]) -> object:
+    """The same JSON, with a word that nobody has heard of wherever a text says how far something is."""
+    if isinstance(value, list):
+        return [_with_strange_words(one, fields) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: "unheard-of" if name in fields and isinstance(one, str) else _with_strange_words(one, fields)
+        for name, one in value.items()
+    }

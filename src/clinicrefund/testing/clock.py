@@ -67,3 +67,25 @@ class VirtualClock:
     def _is_due(self, sleeper: tuple[datetime, int]) -> bool:
         """Due, and nobody who is due before it still has to wake."""
         return sleeper[0] <= self._now and self._sleepers[0] == sleeper
+
+
+class RunningClock(VirtualClock):
+    """The machine's time, moved forward by what was advanced: for a sandbox that others reach over real sockets."""
+
+    def __init__(self) -> None:
+        super().__init__(datetime.now(UTC))
+        self._ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        """The machine's moment and what was advanced, in UTC."""
+        return datetime.now(UTC) + self._ahead
+
+    def advance(self, by: timedelta, /) -> None:
+        """Moves time forward at once. Whoever sleeps sleeps on in real time."""
+        if by < timedelta(0):
+            raise InputRefused("time does not go back; advance by zero or more")
+        self._ahead += by
+
+    async def sleep(self, seconds: float, /) -> None:
+        """Waits in real time."""
+        await anyio.sleep(max(0.0, seconds))

@@ -15,7 +15,9 @@ class Fault(Enum):
     ``ERROR_BEFORE`` / ``ERROR_AFTER``: a 5xx without / with the effect. ``LOST_BEFORE`` / ``LOST_AFTER``: the
     connection breaks after the request was sent, without / with the effect. ``SLOW``: the effect, and an answer that
     comes later than anybody waits. ``TOKEN_EXPIRED``: no effect, 401. ``GARBLED``: the effect, a success status and a
-    body that makes no sense. ``UNREACHABLE``: the connection is never made (the server of the sandbox, which cannot
+    body that makes no sense. ``FOREIGN``: no effect, and a success page that is not the vendor's (a proxy's, a captive
+    portal's). ``STRANGE``: the effect, with status words (`StandIn.status_fields`) that are in no document.
+    ``UNREACHABLE``: the connection is never made (the server of the sandbox, which cannot
     unmake one, breaks it before reading).
     """
 
@@ -28,6 +30,8 @@ class Fault(Enum):
     SLOW = "slow"
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - the name of a fault, not a token
     GARBLED = "garbled"
+    FOREIGN = "foreign"
+    STRANGE = "strange"
     UNREACHABLE = "unreachable"
 
 

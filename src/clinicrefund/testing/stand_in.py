@@ -137,12 +137,14 @@ class StandIn:
     """Derive from it, name ``platform`` and ``host``, keep state in attributes, and mark answers with `route`.
 
     ``other_hosts``: where the vendor answers under more names (a token endpoint); one set of routes answers for all.
+    ``status_fields``: the names under which the vendor's JSON tells how far something is; none where it does not.
     ``visible_after``: how long what was written stays hidden from lists and searches that ask `is_visible`.
     """
 
     platform: ClassVar[str]
     host: ClassVar[str]
     other_hosts: ClassVar[tuple[str, ...]] = ()
+    status_fields: ClassVar[tuple[str, ...]] = ("status", "state")
     _routes: ClassVar[tuple[tuple[str, str, re.Pattern[str], str], ...]] = ()
 
     def __init_subclass__(cls) -> None:
@@ -156,6 +158,9 @@ class StandIn:
         self.requests: list[str] = []
         """What was asked so far, as ``"POST /v1/refunds"``, in order."""
         self.faults: list[ScriptedFault] = []
+        """The script of faults still to come."""
+        self.played: list[Fault] = []
+        """The faults that requests met so far, in order."""
         self.visible_after = timedelta(0)
 
     def now(self) -> datetime:

@@ -12,7 +12,7 @@ from importlib import import_module
 
 import anyio
 
-from clinicrefund.clock import MachineClock
+from clinicrefund.testing.clock import RunningClock
 from clinicrefund.testing.sandbox.app import SandboxApplication
 from clinicrefund.testing.sandbox.defaults import stand_ins
 from clinicrefund.testing.sandbox.sandbox import Sandbox
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def run(held: Sequence[StandIn], /, *, port: int, with_parent: bool) -> None:
     """Serves these stand-ins until somebody stops it."""
-    async with Sandbox(*held, clock=MachineClock()) as sandbox:
+    async with Sandbox(*held, clock=RunningClock()) as sandbox:
         application = SandboxApplication(sandbox)
         async with serve(application, port=port) as url:
             print(url, flush=True)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from clinicrefund.clinic import Clinic
     from clinicrefund.http import Session
-    from clinicrefund.ports import Clock
     from clinicrefund.testing.server import Application
 
 PUBLIC_URL: Final = "https://hooks.sandbox-clinic.example"
@@ -32,7 +31,7 @@ class Sandbox:
     """The platforms, in this process: stateful, faithful on the wire, with faults on request.
 
     Without arguments it holds a stand-in of each platform of the quickstart; with arguments, exactly those given.
-    ``clock`` may be a `clinicrefund.MachineClock` where real time should pass.
+    ``clock`` may be a `clinicrefund.testing.RunningClock` where real time should pass.
 
     - `clinic` is a clinic whose adapters are joined to the stand-ins, through `transport`: requests go by their host
       and never leave the process.
@@ -40,7 +39,7 @@ class Sandbox:
     - `state` is a platform's stand-in: its inventory, its script of faults, its pending webhooks.
     """
 
-    def __init__(self, *stand_ins: StandIn, clock: "Clock | None" = None) -> None:
+    def __init__(self, *stand_ins: StandIn, clock: VirtualClock | None = None) -> None:
         from clinicrefund.testing.transport import (
             SandboxTransport,
         )  # imports httpx: not before a sandbox is wanted

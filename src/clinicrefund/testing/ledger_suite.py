@@ -1,0 +1,151 @@
+"""The conformance suite of the port `clinicrefund.Ledger`."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+from clinicrefund.case.status import EntryKind
+from clinicrefund.errors import InputRefused
+from clinicrefund.money import Money
+from clinicrefund.orders import LedgerEntry
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused
+from clinicrefund.ports import Ledger
+from clinicrefund.testing import samples
+from clinicrefund.testing.report import Report
+from clinicrefund.testing.sandbox.sandbox import Sandbox
+from clinicrefund.testing.stand_in import StandIn
+from clinicrefund.testing.trials import (
+    NotApplicable,
+    Promise,
+    Stage,
+    Subject,
+    check,
+    expect,
+    name_of,
+    told,
+)
+from clinicrefund.testing.write_suite import promises_of_a_write
+
+if TYPE_CHECKING:
+    from clinicrefund.http import Session
+
+
+class LedgerBench(Protocol):
+    """A ledger and the stand-in it is tried on, fresh for every promise."""
+
+    @property
+    def stand_in(self) -> StandIn: ...
+
+    def ledger(self, session: "Session", /) -> Ledger:
+        """The ledger, sending through that session to the stand-in's host."""
+        ...
+
+    def entry(self, number: int, /) -> LedgerEntry:
+        """A refund that the stand-in can book; each number another one."""
+        ...
+
+
+async def check_ledger(bench: Callable[[], LedgerBench | StandIn], /) -> Report:
+    """Tries every promise of `clinicrefund.Ledger` on a ledger of your own, faults and all.
+
+    ``bench`` is called for every promise and gives a fresh one. A `StandIn` whose `StandIn.adapters` holds a ledger is
+    a bench, too. What was booked is judged by `StandIn.inventory`, which must tell amounts. Needs no pytest.
+    """
+
+    def build() -> Stage[LedgerEntry]:
+        given = bench()
+        sandbox = Sandbox(given if isinstance(given, StandIn) else given.stand_in)
+        return _stage(_StandInBench(sandbox=sandbox) if isinstance(given, StandIn) else given, sandbox)
+
+    return Report(checks=await check(_PROMISES, build))
+
+
+@attrs.frozen(kw_only=True)
+class _StandInBench:
+    sandbox: Sandbox
+
+    @property
+    def stand_in(self) -> StandIn:
+        return next(iter(self.sandbox.stand_ins.values()))
+
+    def ledger(self, session: "Session", /) -> Ledger:
+        for ledger in self.stand_in.adapters(session, lambda url: url).ledgers.values():
+            return ledger
+        raise InputRefused(f"{type(self.stand_in).__name__}.adapters holds no ledger")
+
+    def entry(self, number: int, /) -> LedgerEntry:
+        seeded = self.sandbox.seed(samples.booking(number, self.sandbox.clock))
+        return samples.ledger_entry(number, seeded, self.sandbox.clock, self.stand_in.platform)
+
+
+def _stage(bench: LedgerBench, sandbox: Sandbox) -> Stage[LedgerEntry]:
+    ledger = bench.ledger(sandbox.session())
+
+    async def order(number: int) -> LedgerEntry:
+        return bench.entry(number)
+
+    async def find(entry: LedgerEntry, reference: str | None) -> Outcome | None:
+        return await ledger.find_entry(entry, reference=reference)
+
+    return Stage(
+        stand_in=bench.stand_in,
+        sandbox=sandbox,
+        subject=Subject(
+            adapter=ledger,
+            capabilities=ledger.capabilities,
+            order=order,
+            write=ledger.post_entry,
+            find=find,
+            state=lambda: {kind: list(lines) for kind, lines in bench.stand_in.inventory().items()},
+        ),
+    )
+
+
+async def _the_amount_is_exact(stage: Stage[LedgerEntry]) -> None:
+    for number, units in enumerate((1, 999, 3333, 123456), start=1):
+        entry = attrs.evolve(
+            await stage.subject.order(number), amount=Money(minor_units=units, currency="USD")
+        )
+        before = _lines(stage)
+        result = await stage.attempt(entry)
+        new = [line for line in _lines(stage) if line not in before]
+        expect(
+            any(str(entry.amount.to_decimal()) in line for line in new),
+            f"{entry.amount} were to be booked, {told(result)}, and new at the stand-in is {new}",
+        )
+
+
+async def _every_kind_is_booked_or_refused(stage: Stage[LedgerEntry]) -> None:
+    booked = await stage.subject.order(1)
+    result = await stage.attempt(booked)
+    if not isinstance(result, Done | Pending):
+        raise NotApplicable
+    for number, kind in enumerate((EntryKind.REVERSAL, EntryKind.LOST_FEE), start=2):
+        entry = attrs.evolve(
+            booked,
+            step_id=name_of("step", number),
+            key=name_of("key", number),
+            kind=kind,
+            reverses=result.reference if kind is EntryKind.REVERSAL else None,
+        )
+        before = stage.subject.state()
+        answered = await stage.attempt(entry)
+        expect(
+            isinstance(answered, Done | Pending | Refused),
+            f"a {kind.value} is to be booked, and {told(answered)}",
+        )
+        if isinstance(answered, Refused):
+            expect(answered.reason is not RefusalReason.OTHER, f"a {kind.value} is refused without a reason")
+            expect(stage.subject.state() == before, f"a {kind.value} is refused, and something was booked")
+
+
+def _lines(stage: Stage[LedgerEntry]) -> list[str]:
+    return [line for lines in stage.stand_in.inventory().values() for line in lines]
+
+
+_PROMISES: Mapping[str, Promise[LedgerEntry]] = {
+    **promises_of_a_write(),
+    "the amount that is booked is exact": _the_amount_is_exact,
+    "every kind of entry is booked, or refused for a reason": _every_kind_is_booked_or_refused,
+}
