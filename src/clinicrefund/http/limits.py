@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
@@ -28,8 +28,8 @@ class Limits:
     """What a platform takes from one account. None: no limit of ours; the platform's own answers still count.
 
     ``per_second``: calls a second, as an average. ``burst``: how many may go at once after a pause, for vendors that
-    count by the minute; without it one second's worth. ``concurrent``: calls under way. ``reset_header``: the header that names the wait on a 429 where the vendor has no ``Retry-After``, in seconds
-    or as a Unix time.
+    count by the minute; without it one second's worth. ``concurrent``: calls under way. ``reset_header``: the header
+    that names the wait on a 429 where the vendor has no ``Retry-After``, in seconds or as a Unix time.
     """
 
     per_second: float | None = None
@@ -48,11 +48,10 @@ class Limits:
             raise ConfigurationError(f"Limits.concurrent is {self.concurrent}; give at least 1, or None")
 
 
-_T = TypeVar("_T")
 _numbers = count()
 
 
-def per_loop(name: str, /) -> RunVar[_T]:
+def per_loop(name: str, /) -> RunVar[Any]:
     """A variable with one value for each event loop, of its own: anyio 4.6 knows a `RunVar` by its name alone."""
     return RunVar(f"{name} {next(_numbers)}")
 

@@ -8,6 +8,7 @@ import re
 from base64 import b64decode
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Final, Literal, TypeAlias
 
 from clinicrefund.errors import ConfigurationError, WebhookRejected
@@ -25,7 +26,7 @@ _MOST_SIGNATURES: Final = 16
 
 def verify_hmac(
     key: Secret | Sequence[Secret],
-    signed: bytes,
+    signed: bytes | Sequence[bytes],
     given: Iterable[str],
     /,
     *,
@@ -34,17 +35,19 @@ def verify_hmac(
 ) -> None:
     """One of the given signatures is the HMAC of ``signed`` under one of the keys. Else `WebhookRejected`.
 
-    Several keys while a secret is being replaced. Says nothing about age or replay.
+    Several keys while a secret is being replaced; several texts where the sender is not consistent in what it signs
+    (Twilio: the URL with and without its port). Says nothing about age or replay.
     """
     keys = [key] if isinstance(key, Secret) else list(key)
+    texts = [signed] if isinstance(signed, bytes) else list(signed)
     if not keys or not all(keys):
         raise ConfigurationError(
             "a webhook secret is missing or empty: anybody could sign; pass the vendor's secret"
         )
     decoded = [raw for raw in (_decoded(text, encoding) for text in list(given)[:_MOST_SIGNATURES]) if raw]
     found = False
-    for one in keys:
-        expected = hmac.digest(one.reveal().encode(), signed, digest)
+    for one, text in product(keys, texts):
+        expected = hmac.digest(one.reveal().encode(), text, digest)
         for raw in decoded:
             found |= hmac.compare_digest(expected, raw)
     if not found:
