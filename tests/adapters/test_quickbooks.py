@@ -256,7 +256,7 @@ async def test_the_same_order_twice_is_one_receipt(books: Books) -> None:
 @pytest.mark.anyio
 async def test_a_number_that_is_taken_leads_to_the_receipt_of_our_earlier_attempt(books: Books) -> None:
     first = await booked(books)
-    books.sandbox.clock.advance(timedelta(hours=2))  # type: ignore[attr-defined]  # past the life of request ids
+    books.sandbox.clock.advance(timedelta(hours=2))  # past the life of request ids
     assert await booked(books) == first
     assert await booked(books, key="f" * 40) == first
     assert len(books.company.receipts()) == 1
@@ -508,7 +508,7 @@ async def test_the_newest_refresh_token_is_kept_and_used(books: Books) -> None:
 @pytest.mark.anyio
 async def test_another_company_than_the_tokens_is_refused(books: Books) -> None:
     ledger = QuickBooksLedger(attrs.evolve(CONFIG, realm="1"), books.sandbox.session())
-    with pytest.raises(Unavailable, match="3100"):
+    with pytest.raises(CredentialsRefused, match="3100"):
         await ledger.post_entry(entry())
 
 

@@ -25,7 +25,7 @@ import attrs
 
 from clinicrefund.case.status import Moment
 from clinicrefund.checks import filled
-from clinicrefund.errors import ConfigurationError
+from clinicrefund.errors import ConfigurationError, CredentialsRefused
 from clinicrefund.http import Auth, HttpCall, HttpReply, JwtGrant, Limits, RefreshToken, Session
 from clinicrefund.http.decoding import structure
 from clinicrefund.model import Patient
@@ -40,7 +40,7 @@ SCOPE = "https://www.googleapis.com/auth/spreadsheets"
 KEY_COLUMNS = ("Case", "Step", "Updated")
 COLUMNS = (
     *KEY_COLUMNS,
-    *("Appointment", "Moment", "Status", "Refund", "Retained", "Currency", "Patient", "Link", "References"),
+    *("Appointment", "Moment", "Status", "Refund", "Retained", "Currency", "Patient", "Link"),
 )
 
 _EMPTY = "-"  # a hole in a row may split the table, so that the next row lands further right
@@ -139,9 +139,8 @@ class GoogleSheetsLogger:
             self.platform,
             base_url=config.base_url,
             auth=config.auth(),
-            limits=Limits(
-                per_second=2, concurrent=4
-            ),  # 60 reads and 60 writes a minute; a moment takes one of each
+            # 60 reads and 60 writes a minute. A moment takes two and one: in its worst minute this is 60 and 30.
+            limits=Limits(per_second=1, burst=30, concurrent=4),
         )
 
     async def log(self, record: CaseRecord, /) -> Outcome:
@@ -154,22 +153,23 @@ class GoogleSheetsLogger:
                 reply = await self.session.send(_write_header(self._config, record))
                 if not reply.ok:
                     return _refusal(reply)
-            if (standing := table.standing(record)) is not None:
-                return standing
+            if (answered := table.untidy(record) or table.standing(record)) is not None:
+                return answered
             reply = await self.session.send(_write_row(self._config, table, record))
             return _landed(reply, table) if reply.ok else _refusal(reply)
 
     async def find_record(self, record: CaseRecord, /, *, reference: str | None) -> Outcome | None:
         table = await self._read()
         if isinstance(table, HttpReply):
-            raise table.unreadable(
-                "the sheet cannot be read; check its id, the name of the tab and who may edit it"
-            )
-        return table.standing(record) if table.headers else None
+            return None  # no such spreadsheet or tab, so no such row
+        return table.standing(record)
 
     async def _read(self, *, again: bool = False) -> "_Table | HttpReply":
         """The first row and the key columns; where these have moved since the last time, once more."""
         reply = await self.session.send(_read_keys(self._config, self._places))
+        if reply.status == 403:
+            why = "the spreadsheet is not open to us: share it with the account as an editor, switch on the Sheets API"
+            raise CredentialsRefused(why, platform=self.platform, operation="read_key_columns", status=403)
         if not reply.ok:
             return reply
         table = _table(reply, self._config.sheet)
@@ -203,28 +203,26 @@ class _Table:
         return [row for row, (case, _, _) in enumerate(self.keys, start=2) if case == _cell(record.case_id)]
 
     def standing(self, record: CaseRecord) -> Outcome | None:
-        """What the sheet says of this moment of the case; None where it has to be written."""
+        """Done where a row shows this moment of the case, or a later one."""
+        for row in self.rows(record):
+            _, step, updated = self.keys[row - 2]
+            if step == record.step_id or (_STAMP.fullmatch(updated) and updated > _stamp(record.at)):
+                return Done(reference=f"{self.sheet}!{row}:{row}")
+        return None
+
+    def untidy(self, record: CaseRecord) -> Outcome | None:
+        """What only a person can put right before anything is written."""
         if self.places is None:
-            names = ", ".join(KEY_COLUMNS)
+            words = ", ".join(KEY_COLUMNS)
             return _task(
-                f'The first row of the sheet "{self.sheet}" needs the words {names}: add them, or empty it.'
+                f'The first row of the sheet "{self.sheet}" needs the words {words}: add them, or empty it.'
             )
-        match self.rows(record):
-            case []:
-                return None
-            case [row]:
-                _, step, updated = self.keys[row - 2]
-                is_later = _STAMP.fullmatch(updated) is not None and updated > _stamp(record.at)
-                return (
-                    Done(reference=f"{self.sheet}!{row}:{row}")
-                    if step == record.step_id or is_later
-                    else None
-                )
-            case rows:
-                numbers = " and ".join(str(row) for row in rows)
-                return _task(
-                    f'Rows {numbers} of the sheet "{self.sheet}" tell of one case: delete all but one of them.'
-                )
+        if len(rows := self.rows(record)) > 1:
+            numbers = " and ".join(str(row) for row in rows)
+            return _task(
+                f'Rows {numbers} of the sheet "{self.sheet}" tell of one case: delete all but one of them.'
+            )
+        return None
 
 
 # ---- builders --------------------------------------------------------------------------------------------------
@@ -304,7 +302,6 @@ def _cells(record: CaseRecord) -> Mapping[str, str | None]:
         "Currency": None if money is None else money.currency,
         "Patient": None if record.patient is None else _named(record.patient),
         "Link": record.link,
-        "References": "; ".join(f"{one.platform} {one.kind} {one.value}" for one in record.references),
     }
 
 

@@ -2,8 +2,7 @@
 
 Written for minor version 75 of the Accounting API, v3:
 
-- Refund receipts: https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/refundreceipt
-- Customers: https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/customer
+https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/refundreceipt (and ``/customer``)
 
 Not covered: fees that a gateway keeps (`EntryKind.LOST_FEE`: they were booked with the payment and stay where they
 are), credit memos, links to invoices (a refund receipt has none), exchange rates (QuickBooks' own), webhooks.
@@ -22,7 +21,7 @@ import attrs
 from clinicrefund.case.status import EntryKind
 from clinicrefund.checks import filled
 from clinicrefund.currencies import EXPONENTS
-from clinicrefund.errors import ConfigurationError
+from clinicrefund.errors import ConfigurationError, CredentialsRefused, Unavailable
 from clinicrefund.http import HttpCall, HttpReply, Limits, RefreshToken, Session
 from clinicrefund.model import Patient
 from clinicrefund.orders import LedgerEntry
@@ -211,8 +210,9 @@ class QuickBooksLedger:
     async def _ask(self, call: HttpCall, shape: type[_T]) -> _T:
         reply = await self.session.send(call)
         if (code := _fault(reply)) is not None:
-            raise reply.unreadable(
-                f"QuickBooks answered a question with the fault {code}; nothing was written"
+            refused = CredentialsRefused if _REFUSALS.get(code) is RefusalReason.NOT_ALLOWED else Unavailable
+            raise refused(
+                "a question was refused", platform=self.platform, operation=call.operation, code=code
             )
         return reply.into(shape)
 
