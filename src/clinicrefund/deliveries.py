@@ -69,6 +69,9 @@ class Deliveries:
         self, clinic: Clinic, trigger: OfAppointment | AppointmentChanged, delivery: Stream
     ) -> Sequence[Poke]:
         found = await self.intake.bookings_of(clinic, trigger.about)
+        if not found and isinstance(trigger, AppointmentChanged):  # a visit that the host has no payment of
+            await commit(self.intake.journal, await self.intake.worked(delivery)())
+            return ()
         if len(found) != 1:
             values = {"found": str(len(found)), "trigger": type(trigger).__name__}
             return (await self._ask(clinic, trigger, delivery, TaskKind.WHICH_BOOKING, values),)

@@ -5,8 +5,9 @@ no delivery is lost or counts twice, however often it is told.
 """
 
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -18,6 +19,7 @@ from clinicrefund.case.events import (
     CaseOpened,
     DeliveryTaken,
     DeliveryWorked,
+    EndReason,
     TaskKind,
 )
 from clinicrefund.case.evolve import evolve
@@ -42,6 +44,9 @@ from clinicrefund.triggers import (
     Trigger,
 )
 
+_ECHO = timedelta(minutes=10)
+"""How long after a move a cancellation of the same visit is taken for another word for the move."""
+
 ClinicOf = Callable[[str], Awaitable[Clinic]]
 
 OfAppointment = AppointmentCancelled | AppointmentMissed | AppointmentRescheduled | AppointmentReinstated
@@ -53,6 +58,35 @@ def accepting(trigger: Trigger, /, *, now: datetime, source: str = "host") -> tu
     """
     stream = fresh(delivery_stream(trigger.clinic_id, delivery_id(trigger)))
     return (stream.add(DeliveryTaken(trigger=trigger, source=source, at=now), due=now),)
+
+
+async def take(journal: Journal, triggers: Iterable[Trigger], /, *, now: datetime, source: str) -> None:
+    """Makes all of them durable in one commit, so that a delivery that says several things is never kept in part.
+    What is there already stays as it is."""
+    missing: dict[str, Append] = {}
+    for trigger in told_apart(triggers):
+        for append in accepting(trigger, now=now, source=source):
+            missing[append.stream] = append
+    while missing:
+        try:
+            await commit(journal, list(missing.values()))
+        except JournalConflict:
+            missing = {name: one for name, one in missing.items() if not await journal.read(name)}
+        else:
+            return
+
+
+def told_apart(triggers: Iterable[Trigger], /) -> tuple[Trigger, ...]:
+    """Each trigger once, and no two under one name: further ones of the same delivery are numbered in their order, which
+    is the same whenever their source tells them again."""
+    names = Counter[tuple[str, str]]()
+    apart: list[Trigger] = []
+    for trigger in dict.fromkeys(triggers):
+        name = (trigger.clinic_id, delivery_id(trigger))
+        names[name] += 1
+        again = f"{name[1]}:{names[name]}" if names[name] > 1 else trigger.delivery_id
+        apart.append(attrs.evolve(trigger, delivery_id=again))
+    return tuple(apart)
 
 
 def sealing(body: bytes, /, *, source: str, why: str, clinic_id: str, now: datetime) -> tuple[Append, ...]:
@@ -234,13 +268,16 @@ def as_cancellation(trigger: Trigger, appointment_id: str, /) -> OfAppointment:
 
 
 def _is_later_episode(case: Case, trigger: Trigger) -> bool:
-    cancels = isinstance(trigger, AppointmentCancelled | AppointmentMissed)
-    return (
-        cancels
-        and case.reinstated_at is not None
-        and case.reinstated_at < trigger.at
-        and (case.ended is not None or case.money_started or bool(case.steps))
-    )
+    """Whether the cancellation is of a visit that stands again: reinstated, or said by a person to take place, or
+    moved under the same number long enough ago that this cannot be the move's own echo."""
+    if not isinstance(trigger, AppointmentCancelled | AppointmentMissed):
+        return False
+    if case.reinstated_at is not None and case.reinstated_at < trigger.at:
+        return case.ended is not None or bool(case.steps)
+    if case.ended is EndReason.NOT_A_CANCELLATION:
+        return all(known.at < trigger.at for known in case.triggers)
+    moves = [known.at for known in case.triggers if isinstance(known, AppointmentRescheduled)]
+    return case.ended is EndReason.MOVED and max(moves) + _ECHO < trigger.at
 
 
 def _told(visit: Appointment, trigger: AppointmentChanged, booking: Booking) -> OfAppointment | None:
@@ -275,4 +312,6 @@ __all__ = [
     "find_case",
     "roster_of",
     "sealing",
+    "take",
+    "told_apart",
 ]

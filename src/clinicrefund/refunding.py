@@ -31,7 +31,16 @@ from clinicrefund.money import Money
 from clinicrefund.orders import PaymentState, RefundOrder
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused
 from clinicrefund.ports import Append, PaymentGateway
-from clinicrefund.steps import Work, ask_later, bytes_changed, changed_since, end, look_at_visit, may_send
+from clinicrefund.steps import (
+    Work,
+    ask_later,
+    bytes_changed,
+    changed_since,
+    doubt,
+    end,
+    look_at_visit,
+    may_send,
+)
 from clinicrefund.streams import CaseFile, Stream, book_of, read
 
 
@@ -151,7 +160,18 @@ async def _again(work: Work, step: Step, there: _Payment, order: RefundOrder) ->
         if await _may_start(work, fresh, there):
             await _send(work, fresh, there, _order(work.file.case, fresh, there))
         return
-    await _send(work, fresh, there, order)
+    if await _may_go_on(work, fresh, there):
+        await _send(work, fresh, there, order)
+
+
+async def _may_go_on(work: Work, step: Step, there: _Payment) -> bool:
+    """For the same bytes again: what may have changed since they first left."""
+    if there.state.disputed:
+        return await _ask(work, step, TaskKind.DISPUTED, via=step.via)
+    if there.book.outside(there.state) and not _asked(work.file.case, step):
+        await doubt(work, step, "more went back on the payment than is known, and it may be this")
+        return False
+    return await _still_cancelled(work, step)
 
 
 async def _may_start(work: Work, step: Step, there: _Payment) -> bool:

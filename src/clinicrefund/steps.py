@@ -177,11 +177,17 @@ async def may_send(work: Work, step: Step, started: Attempt, capabilities: Capab
             return True
         case Recovery.WAIT:
             await work.file.record(lambda _: (StepAsked(step_id=step.step_id, until=moment, at=now),))
-        case Recovery.ASK if isinstance(step.outcome, Unknown):
-            await ask_later(work, step)
         case Recovery.ASK:
-            await end(work, step, Unknown(why="it was started, and it is not known whether it arrived"))
+            await doubt(work, step, "it was started, and it is not known whether it arrived")
     return False
+
+
+async def doubt(work: Work, step: Step, why: str, /) -> None:
+    """It cannot be known here yet: asked again later, and a person at the end."""
+    if isinstance(step.outcome, Unknown):
+        await ask_later(work, step)
+    else:
+        await end(work, step, Unknown(why=why))
 
 
 async def ask_later(work: Work, step: Step, /) -> None:
@@ -337,6 +343,7 @@ __all__ = [
     "ask_later",
     "bytes_changed",
     "changed_since",
+    "doubt",
     "end",
     "look_at_visit",
     "may_send",

@@ -34,7 +34,7 @@ from clinicrefund.case.events import (
     TaskResolved,
 )
 from clinicrefund.case.evolve import evolve
-from clinicrefund.case.plan import Roster, decisive, owed, silent, stopped
+from clinicrefund.case.plan import Roster, decisive, money_state, owed, reaches, silent, stopped
 from clinicrefund.case.schedule import ASKS_BEFORE_A_PERSON
 from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Audience, Choice, Moment
@@ -148,7 +148,7 @@ def _decide_again(case: Case, policy: CancellationPolicy, now: datetime) -> Even
         return raise_task(case, TaskKind.CANNOT_DECIDE, now, why=str(why))
     if made is None:
         return (DecisionMade(decision=decision, at=now),)
-    if made.digest == decision.digest:
+    if made == decision:
         return ()
     if not case.money_started or made.refund < decision.refund:
         return (DecisionMade(decision=decision, at=now),)
@@ -284,7 +284,7 @@ def settle(case: Case, roster: Roster, now: datetime, /) -> Events:
 def _next(case: Case, roster: Roster, now: datetime) -> Events:
     if case.ended is not None:
         return ()
-    if stopped(case) is None and (tasks := _tasks(case, now)):
+    if stopped(case) is None and (tasks := _tasks(case, roster, now)):
         return tasks
     if fresh := tuple(plan for plan in owed(case, roster) if _is_fresh(case, plan)):
         return (StepsPlanned(steps=fresh, at=now),)
@@ -312,13 +312,13 @@ def _is_over(case: Case, roster: Roster) -> bool:
     return ready and bool(case.of(Effect.CONFIRM)) and all(step.over for step in case.steps)
 
 
-def _tasks(case: Case, now: datetime) -> Events:
+def _tasks(case: Case, roster: Roster, now: datetime) -> Events:
     for step in case.steps:
         if any(task.step_id == step.step_id for task in case.tasks) or step.over:
             continue
         if raised := _task_of(case, step, now):
             return raised
-    return _nobody_told(case, now)
+    return _nobody_told(case, roster, now)
 
 
 def _task_of(case: Case, step: Step, now: datetime) -> Events:
@@ -349,18 +349,20 @@ def _task_of(case: Case, step: Step, now: datetime) -> Events:
             return ()
 
 
-def _nobody_told(case: Case, now: datetime) -> Events:
-    """A task where every message of one state to the patient was refused, or no channel reaches them at all."""
-    told: dict[str, list[Step]] = {}
-    for step in case.of(Effect.MESSAGE):
-        if step.plan.audience is Audience.PATIENT and step.plan.tells is not None:
-            told.setdefault(f"{step.plan.tells.value} {step.plan.name.rpartition(':')[2]}", []).append(step)
-    done = {note.task_id.rpartition(":")[0] for note in case.resolutions}
-    for state, steps in told.items():
-        asked = f"{case.case_id}:{TaskKind.NOT_TOLD.value}" in done
-        if not asked and all(isinstance(step.outcome, Refused) for step in steps):
-            return raise_task(case, TaskKind.NOT_TOLD, now, state=state.partition(" ")[0].replace("_", " "))
-    return ()
+def _nobody_told(case: Case, roster: Roster, now: datetime) -> Events:
+    """A task where the patient is to be told, and every channel refused, or none reaches them at all."""
+    state, about = money_state(case), f"{case.case_id}:{TaskKind.NOT_TOLD.value}"
+    if state is None or case.booking is None or any(r.task_id.startswith(about) for r in case.resolutions):
+        return ()
+    seats = [seat for seat in roster.seats if Audience.PATIENT in seat.audiences]
+    reaching = [seat for seat in seats if reaches(seat, case.booking.patient)]
+    told = [
+        s for s in case.of(Effect.MESSAGE) if s.plan.audience is Audience.PATIENT and s.plan.tells is state
+    ]
+    in_vain = bool(told) and all(isinstance(step.outcome, Refused) for step in told)
+    if not seats or (reaching and not in_vain):
+        return ()
+    return raise_task(case, TaskKind.NOT_TOLD, now, state=state.value.replace("_", " "))
 
 
 def _fold(case: Case, events: Iterable[CaseEvent]) -> Case:

@@ -41,14 +41,17 @@ def watch_due(step: Step, /) -> datetime | None:
 def _due_at(case: Case, step: Step) -> datetime | None:
     if case.ended is not None or step.over:
         return watch_due(step)
-    if any(task.step_id == step.step_id for task in case.tasks):
-        return None
     if stopped(case) is not None and step.plan.effect is not Effect.LOG:
         return None
-    if isinstance(step.outcome, Pending) and step.outcome.waits_for is WaitsFor.CLINIC:
+    if isinstance(
+        step.outcome, Pending
+    ):  # what the platform holds is asked for, whoever else is asked about it
+        waits = step.outcome.waits_for is WaitsFor.CLINIC and step.outcome.reference is None
+        return None if waits else step.due
+    if any(task.step_id == step.step_id for task in case.tasks):
         return None
-    waits = [case.step(earlier) for earlier in step.after]
-    if any(earlier is not None and not earlier.over for earlier in waits):
+    before = [case.step(earlier) for earlier in step.after]
+    if any(earlier is not None and not earlier.over for earlier in before):
         return None
     return step.due or case.opened_at
 

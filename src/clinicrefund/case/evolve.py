@@ -110,7 +110,10 @@ _StepEvent = StepStarted | StepPostponed | StepEnded | StepAsked | AttemptGrante
 
 def _stepped(case: Case, event: _StepEvent) -> Case:
     steps = tuple(_after(step, event) if step.step_id == event.step_id else step for step in case.steps)
-    return attrs.evolve(case, steps=steps)
+    done = isinstance(event, StepEnded) and isinstance(event.outcome, Done)
+    # What a person was asked about a step is answered when it turns out to be done.
+    tasks = tuple(t for t in case.tasks if t.step_id != event.step_id) if done else case.tasks
+    return attrs.evolve(case, steps=steps, tasks=tasks)
 
 
 def _after(step: Step, event: _StepEvent) -> Step:
@@ -179,7 +182,8 @@ def _unsent(started: Attempt | None) -> Attempt | None:
 def _asks(outcome: Outcome) -> bool:
     """Whether the platform is to be asked again by itself."""
     return isinstance(outcome, Unknown) or (
-        isinstance(outcome, Pending) and outcome.waits_for is not WaitsFor.CLINIC
+        isinstance(outcome, Pending)
+        and (outcome.waits_for is not WaitsFor.CLINIC or outcome.reference is not None)
     )
 
 
