@@ -27,7 +27,7 @@ from clinicrefund.model import Patient
 from clinicrefund.money import Money
 from clinicrefund.orders import CaseRecord
 from clinicrefund.outcomes import Done, Pending, RefusalReason, Refused, WaitsFor
-from clinicrefund.testing import Fault, Sandbox, SandboxReply, SandboxRequest
+from clinicrefund.testing import Fault, Sandbox, SandboxReply, SandboxRequest, check_logger
 from clinicrefund.testing.stand_ins.google_sheets import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -325,6 +325,19 @@ async def test_an_append_whose_answer_is_lost_is_unknown_and_its_row_is_found(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("operation", [APPEND, OVERWRITE])
+async def test_a_success_that_is_not_googles_is_unknown_and_writes_no_row_without_a_header(
+    sheets: Sheets, operation: str
+) -> None:
+    sheets.google.fail(Fault.FOREIGN, operation=operation)
+    with pytest.raises(OutcomeUnknown):
+        await sheets.logger.log(record())
+    assert sheets.google.rows() == []
+    await sheets.logger.log(record())
+    assert [row["Case"] for row in sheets.google.rows()] == ["case-1"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operation", [APPEND, OVERWRITE])
 async def test_nothing_is_found_of_what_never_arrived(sheets: Sheets, operation: str) -> None:
     sheets.google.fail(Fault.LOST_BEFORE, operation=operation)
     with pytest.raises(OutcomeUnknown):
@@ -499,6 +512,15 @@ async def test_a_service_account_that_google_does_not_know_is_refused(
     logger = GoogleSheetsLogger(account(key_pair[0]), sheets.sandbox.session())
     with pytest.raises(CredentialsRefused):
         await logger.log(record())
+
+
+# ---- every promise of the port ---------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_every_promise_of_a_logger_is_kept() -> None:
+    report = await check_logger(GoogleSheetsStandIn)
+    assert report.passed, str(report)
 
 
 # ---- configuration ---------------------------------------------------------------------------------------------

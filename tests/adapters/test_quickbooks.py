@@ -1,7 +1,7 @@
 """QuickBooks Online: what it is sent, and what its answers mean."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -23,11 +23,11 @@ from clinicrefund.errors import (
     Unavailable,
 )
 from clinicrefund.http import HttpCall, MemoryTokenStore, Session
-from clinicrefund.model import Patient, Reference
+from clinicrefund.model import Booking, Patient, Reference
 from clinicrefund.money import Money
 from clinicrefund.orders import LedgerEntry
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
-from clinicrefund.testing import Fault, Sandbox, SandboxReply, SandboxRequest
+from clinicrefund.testing import Fault, Sandbox, SandboxReply, SandboxRequest, check_ledger
 from clinicrefund.testing.stand_ins.quickbooks import FIRST_REFRESH_TOKEN, REALM, QuickBooksStandIn
 from clinicrefund.testing.stand_ins.quickbooks_query import Query, QueryRefused
 from clinicrefund.testing.stand_ins.quickbooks_shapes import fault, gateway_fault
@@ -362,7 +362,7 @@ async def test_a_reversal_after_an_innocent_change_by_hand_uses_the_new_version(
     reference = await booked(books)
     books.company.edit_receipt(reference, CustomerMemo={"value": "see you"})
     assert await books.ledger.post_entry(reversal(reference)) == Done(reference=reference)
-    request = books.company.seen[-1]
+    request = books.company.seen[-2]
     assert request.json() == {"Id": reference, "SyncToken": "1"}
     assert request.query == {"operation": "delete", "requestid": "d" * 40 + "-d1", "minorversion": "75"}
 
@@ -372,6 +372,15 @@ async def test_a_reversal_after_an_innocent_change_by_hand_uses_the_new_version(
 async def test_a_receipt_that_moves_while_it_is_deleted_is_unknown(books: Books, code: str) -> None:
     reference = await booked(books)
     books.refuse_once(fault(400, code, "moved", books.company.now()), CREATE_RECEIPT)
+    assert isinstance(await books.ledger.post_entry(reversal(reference)), Unknown)
+
+
+@pytest.mark.anyio
+async def test_a_deletion_is_believed_only_when_the_receipt_is_gone(books: Books) -> None:
+    reference = await booked(books)
+    books.refuse_once(
+        SandboxReply(json={"RefundReceipt": {"status": "Deleted", "Id": reference}}), CREATE_RECEIPT
+    )
     assert isinstance(await books.ledger.post_entry(reversal(reference)), Unknown)
 
 
@@ -551,6 +560,23 @@ def test_only_the_production_host_is_live() -> None:
 def test_every_key_with_its_mark_fits_into_a_request_id() -> None:
     longest = QuickBooksLedger.capabilities.key_length + len("-c1")
     assert longest <= 50
+
+
+# ---- every promise of the port ---------------------------------------------------------------------------------
+
+
+class WithoutCustomers(QuickBooksStandIn):
+    """A company that has never heard of the patient: a refund takes two writes."""
+
+    def seed(self, booking: Booking, /) -> Sequence[Reference]:
+        return ()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stand_in", [QuickBooksStandIn, WithoutCustomers])
+async def test_every_promise_of_a_ledger_is_kept(stand_in: type[QuickBooksStandIn]) -> None:
+    report = await check_ledger(stand_in)
+    assert report.passed, str(report)
 
 
 # ---- the stand-in itself ---------------------------------------------------------------------------------------

@@ -151,8 +151,9 @@ class GoogleSheetsLogger:
             if not table.headers:
                 table = attrs.evolve(table, headers=COLUMNS)
                 reply = await self.session.send(_write_header(self._config, record))
-                if not reply.ok:
-                    return _refusal(reply)
+                written = _landed(reply, table) if reply.ok else _refusal(reply)
+                if not isinstance(written, Done):
+                    return written
             if (answered := table.untidy(record) or table.standing(record)) is not None:
                 return answered
             reply = await self.session.send(_write_row(self._config, table, record))

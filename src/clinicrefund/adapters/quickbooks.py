@@ -158,11 +158,10 @@ class QuickBooksLedger:
             task = f"The refund of QuickBooks receipt {entry.reverses} failed, and the receipt was changed: correct it."
             return Pending(reference=entry.reverses, waits_for=WaitsFor.CLINIC, task=task)
         code = _fault(await self.session.send(_delete_receipt(found[0], entry)))
-        if code in ("610", "5010"):
-            return Unknown(
-                why=f"QuickBooks receipt {entry.reverses} was deleted or changed at the same moment"
-            )
-        return Done(reference=entry.reverses) if code is None else _refusal(code)
+        if code in (None, "610", "5010"):  # deleted, gone or changed meanwhile: the books say which
+            gone = await self.find_entry(entry, reference=None)
+            return gone or Unknown(why=f"QuickBooks receipt {entry.reverses} still stands after its deletion")
+        return _refusal(code)
 
     async def _preferences(self) -> "_Preferences":
         if self._known is None:
