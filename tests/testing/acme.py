@@ -91,7 +91,7 @@ class AcmeStandIn(StandIn):
 
 
 @attrs.frozen(kw_only=True)
-class _Refund:
+class Refund:
     payment: str
     amount: str
     status: str
@@ -113,9 +113,10 @@ class AcmeGateway:
         self.session = session.bind(self.platform, base_url=base_url)
 
     async def get_payment(self, reference: str, /) -> PaymentState:
-        payment = (await self.session.send(HttpCall.get(f"/payments/{reference}", operation="get"))).into(
-            _Payment
-        )
+        reply = await self.session.send(HttpCall.get(f"/payments/{reference}", operation="get"))
+        if reply.status == 404:
+            raise InputRefused(f"Acme knows no payment {reference}; check Payment.reference")
+        payment = reply.into(_Payment)
         return PaymentState(
             reference=reference,
             account="acme-1",
@@ -125,8 +126,9 @@ class AcmeGateway:
         )
 
     async def refund(self, order: RefundOrder, /) -> Outcome:
-        wanted = {"payment": order.payment_reference, "amount": str(order.amount.to_decimal())}
-        call = HttpCall.put(f"/refunds/{order.step_id}", operation="refund", json=wanted, key=order.key)
+        call = HttpCall.put(
+            f"/refunds/{order.step_id}", operation="refund", json=self.wanted(order), key=order.key
+        )
         return self.outcome(await self.session.send(call), order)
 
     async def find_refund(self, order: RefundOrder, /, *, reference: str | None) -> Outcome | None:
@@ -135,12 +137,15 @@ class AcmeGateway:
         )
         return self.outcome(reply, order) if reply.ok else None
 
+    def wanted(self, order: RefundOrder, /) -> Mapping[str, str]:
+        return {"payment": order.payment_reference, "amount": str(order.amount.to_decimal())}
+
     def outcome(self, reply: HttpReply, order: RefundOrder, /) -> Outcome:
         if reply.status == 409:
             return Unknown(why="more than is left: an earlier attempt may have passed")
         if not reply.ok:
             return Refused(reason=RefusalReason.OTHER, code=str(reply.status))
-        refund = reply.into(_Refund)
+        refund = reply.into(Refund)
         if (
             Money.of(refund.amount, order.amount.currency) != order.amount
             or refund.payment != order.payment_reference

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from datetime import timedelta
 
 import anyio
@@ -98,7 +100,7 @@ async def test_what_is_not_there_is_refused_in_words() -> None:
         (Fault.GARBLED, 200, True),
     ],
 )
-async def test_a_scripted_answer_comes_once(fault: Fault, status: int, happened: bool) -> None:
+async def test_a_scripted_answer_comes_once(fault: Fault, status: int, *, happened: bool) -> None:
     sandbox = Sandbox(AcmeStandIn())
     payment = sandbox.state("acme").take_payment(Money.of("10.00", "USD"))
     sandbox.state("acme").fail(fault, operation="PUT /refunds/{id}")
@@ -124,7 +126,7 @@ async def test_a_scripted_answer_comes_once(fault: Fault, status: int, happened:
         (Fault.UNREACHABLE, httpx.ConnectError, False),
     ],
 )
-async def test_a_scripted_break_comes_once(fault: Fault, error: type[Exception], happened: bool) -> None:
+async def test_a_scripted_break_comes_once(fault: Fault, error: type[Exception], *, happened: bool) -> None:
     sandbox = Sandbox(AcmeStandIn())
     payment = sandbox.state("acme").take_payment(Money.of("10.00", "USD"))
     sandbox.state("acme").fail(fault, operation="PUT")
@@ -172,10 +174,7 @@ async def test_what_was_written_is_hidden_until_it_is_visible() -> None:
     assert state.is_visible(written)
 
 
-async def test_importing_the_kit_loads_no_http_stack() -> None:
-    import subprocess
-    import sys
-
+def test_importing_the_kit_loads_no_http_stack() -> None:
     loaded = "import sys, clinicrefund.testing as t; print([m for m in ('httpx', 'h11', 'cattrs') if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout

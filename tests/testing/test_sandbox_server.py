@@ -38,9 +38,12 @@ COMMAND = [sys.executable, "-m", "clinicrefund.testing.sandbox"]
 
 @asynccontextmanager
 async def served() -> AsyncIterator[tuple[Sandbox, RemoteSandbox]]:
-    async with Sandbox(AcmeStandIn()) as sandbox, serve(SandboxApplication(sandbox)) as url:
-        async with RemoteSandbox(url, AcmeStandIn()) as remote:
-            yield sandbox, remote
+    async with (
+        Sandbox(AcmeStandIn()) as sandbox,
+        serve(SandboxApplication(sandbox)) as url,
+        RemoteSandbox(url, AcmeStandIn()) as remote,
+    ):
+        yield sandbox, remote
 
 
 async def order(gateway: PaymentGateway, reference: str, amount: Money) -> RefundOrder:
@@ -96,7 +99,7 @@ async def test_its_state_can_be_read_by_people() -> None:
     ],
 )
 async def test_faults_are_scripted_and_played_over_http(
-    fault: Fault, error: type[Exception], happened: bool
+    fault: Fault, error: type[Exception], *, happened: bool
 ) -> None:
     async with served() as (sandbox, remote):
         booking = await remote.add_booking("A-1", paid="10.00", currency="USD")
@@ -193,11 +196,14 @@ async def test_what_is_not_taken_stays_and_is_signed_anew() -> None:
 async def test_the_server_delivers_to_a_receiver_on_this_machine_only() -> None:
     receiver = Receiver()
     sandbox = sandbox_with_deliveries()
-    async with serve(SandboxApplication(sandbox)) as url, serve(receiver) as hooks:
-        async with RemoteSandbox(url, AcmeStandIn()) as remote:
-            with pytest.raises(InputRefused, match="this machine"):
-                await remote.deliver("https://elsewhere.example/hooks")
-            assert await remote.deliver(hooks + "/hooks") == [200, 200]
+    async with (
+        serve(SandboxApplication(sandbox)) as url,
+        serve(receiver) as hooks,
+        RemoteSandbox(url, AcmeStandIn()) as remote,
+    ):
+        with pytest.raises(InputRefused, match="this machine"):
+            await remote.deliver("https://elsewhere.example/hooks")
+        assert await remote.deliver(hooks + "/hooks") == [200, 200]
     assert receiver.heard[0][1].startswith(f"{hooks}/hooks/acme 1")
 
 

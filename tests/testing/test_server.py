@@ -135,10 +135,12 @@ async def test_what_is_not_http_is_refused_and_the_server_goes_on() -> None:
 
 
 async def test_an_idle_connection_is_ended() -> None:
-    async with serve(echo, limits=ServerLimits(idle_seconds=0.05)) as url:
-        async with await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as stream:
-            with anyio.fail_after(2), pytest.raises(anyio.EndOfStream):
-                await stream.receive()
+    async with (
+        serve(echo, limits=ServerLimits(idle_seconds=0.05)) as url,
+        await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as stream,
+    ):
+        with anyio.fail_after(2), pytest.raises(anyio.EndOfStream):
+            await stream.receive()
 
 
 async def test_a_request_under_way_may_finish_and_the_idle_do_not_hold_the_end_up() -> None:
@@ -155,10 +157,12 @@ async def test_a_request_under_way_may_finish_and_the_idle_do_not_hold_the_end_u
 
     async with client() as http, anyio.create_task_group() as tasks:
         with anyio.fail_after(2):
-            async with serve(slow) as url:
-                async with await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])):
-                    tasks.start_soon(ask, http, url)
-                    await begun.wait()
+            async with (
+                serve(slow) as url,
+                await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])),
+            ):
+                tasks.start_soon(ask, http, url)
+                await begun.wait()
     assert answers == [200]
 
 
