@@ -7,7 +7,6 @@ from its sender, so it is `WebhookRejected`.
 from collections.abc import Sequence
 from email.message import Message
 from email.parser import BytesParser
-from email.policy import HTTP
 from typing import Final, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -55,7 +54,7 @@ def _multipart(content_type: str, body: bytes) -> Sequence[tuple[str, str]]:
     head = b"Content-Type: " + content_type.encode("latin-1", "replace").replace(b"\r", b"").replace(
         b"\n", b""
     )
-    whole = BytesParser(policy=HTTP).parsebytes(head + b"\r\n\r\n" + body)
+    whole = BytesParser().parsebytes(head + b"\r\n\r\n" + body)
     if not whole.is_multipart() or whole.defects:
         raise WebhookRejected("the delivery is a form that has no end or no boundary")
     parts = cast("list[Message]", whole.get_payload())
