@@ -6,13 +6,19 @@ from datetime import datetime, timedelta
 import attrs
 
 from clinicrefund import (
+    Capabilities,
     Channel,
+    Done,
     GatewayCapabilities,
+    Ledger,
     LedgerEntry,
     Lookup,
     Message,
     Money,
+    Notifier,
     Outcome,
+    PaymentGateway,
+    PaymentState,
     Pending,
     RefundOrder,
     RefusalReason,
@@ -22,9 +28,7 @@ from clinicrefund import (
     WaitsFor,
 )
 from clinicrefund.http import BoundSession, HttpCall, HttpReply, Session
-from clinicrefund.outcomes import Done
-from clinicrefund.ports import Capabilities, Ledger, Notifier, PaymentGateway, PaymentState
-from clinicrefund.testing import Sandbox, SandboxReply, SandboxRequest, StandIn, route
+from clinicrefund.testing import Sandbox, SandboxReply, SandboxRequest, StandIn, check_gateway, route
 
 
 @attrs.frozen(kw_only=True)
@@ -163,3 +167,8 @@ async def test_a_refund_is_sent_once() -> None:
         assert booking.paid == Money.of("80.00", "USD")
         clinic = sandbox.clinic()
         assert set(clinic.gateways)
+
+
+async def test_the_contract_is_kept() -> None:
+    report = await check_gateway(TallyPayStandIn)
+    assert report.passed, report
