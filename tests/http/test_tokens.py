@@ -75,7 +75,7 @@ class Vendor(httpx.AsyncBaseTransport):
         await anyio.sleep(0.001)
         if request.url.path.endswith("/token"):
             self._asking += 1
-            while self._asking < self.at_once:  # noqa: ASYNC110  an event would belong to one loop
+            while self._asking < self.at_once:
                 await anyio.sleep(0.001)
             return self._grant(request, body)
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
