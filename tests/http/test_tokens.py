@@ -68,6 +68,7 @@ class Vendor(httpx.AsyncBaseTransport):
         self.expires_in: object = 3600
         self.at_once = 1
         self._asking = 0
+        self._all_ask = anyio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         assert isinstance(request.stream, httpx.AsyncByteStream)
@@ -75,8 +76,9 @@ class Vendor(httpx.AsyncBaseTransport):
         await anyio.sleep(0.001)
         if request.url.path.endswith("/token"):
             self._asking += 1
-            while self._asking < self.at_once:
-                await anyio.sleep(0.001)
+            if self._asking == self.at_once:
+                self._all_ask.set()
+            await self._all_ask.wait()
             return self._grant(request, body)
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         self.used.append(token)
