@@ -438,6 +438,15 @@ async def test_the_feed_does_not_ask_again_about_what_is_old(desk: Desk) -> None
 
 
 @pytest.mark.anyio
+async def test_the_cursor_moves_twice_a_day_and_not_with_every_pass(desk: Desk) -> None:
+    cursors: list[str | None] = [None]
+    for _ in range(24):
+        cursors.append((await desk.fetched(cursors[-1]))[1])
+        await desk.sandbox.clock.sleep(timedelta(hours=1).total_seconds())
+    assert len(set(cursors)) == 3  # none, the first, and one that is half a day younger
+
+
+@pytest.mark.anyio
 async def test_after_a_long_silence_the_feed_looks_back_to_where_it_stopped(desk: Desk) -> None:
     invitee = desk.book(days=2)
     _, cursor = await desk.fetched()

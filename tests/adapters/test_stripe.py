@@ -1,7 +1,7 @@
 """Stripe: what it is sent, and what its answers mean."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,7 +35,7 @@ from clinicrefund.money import Money
 from clinicrefund.orders import PaymentState, RefundOrder
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
 from clinicrefund.ports import Received, WebhookRequest
-from clinicrefund.testing import Fault, Sandbox, SandboxReply, SandboxRequest
+from clinicrefund.testing import Fault, Sandbox, SandboxReply, SandboxRequest, check_gateway
 from clinicrefund.testing.stand_ins.stripe import API_KEY, WEBHOOK_SECRET, StripeStandIn
 from clinicrefund.testing.stand_ins.stripe_shapes import error, sign
 from clinicrefund.triggers import ByPayment, DisputeReported, RefundReported, RefundState
@@ -779,3 +779,18 @@ async def test_a_changed_key_is_another_account_but_the_payments_keep_their_name
     assert desk.gateway.account != other.account
     assert "sk_test" not in desk.gateway.account
     assert (await desk.gateway.get_payment(desk.payment)).account == ""
+
+
+# ---- the port's contract ---------------------------------------------------------------------------------------
+
+
+def pending() -> StripeStandIn:
+    stripe = StripeStandIn()
+    stripe.refunds_pend = True
+    return stripe
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stand_in", [StripeStandIn, pending])
+async def test_it_keeps_every_promise_of_a_gateway(stand_in: Callable[[], StripeStandIn]) -> None:
+    (await check_gateway(stand_in)).raise_if_failed()
