@@ -59,6 +59,21 @@ async def test_a_connection_is_kept_for_the_next_request() -> None:
                     answer += await stream.receive()
 
 
+async def test_a_connection_is_kept_although_nobody_asked_for_the_body() -> None:
+    async def deaf(scope: Event, receive: Receive, send: Send) -> None:
+        await reply(send, b"whatever")
+
+    async with (
+        serve(deaf) as url,
+        await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as stream,
+    ):
+        for _ in range(3):
+            await stream.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc")
+            answer = b""
+            while b"whatever" not in answer:
+                answer += await stream.receive()
+
+
 async def test_many_callers_are_served_together() -> None:
     arrived = 0
     everybody = anyio.Event()

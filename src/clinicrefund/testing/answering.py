@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from typing import Any
 
 import attrs
 
 from clinicrefund.testing.faults import Fault, next_fault
 from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest, StandIn
 
+_STRANGE = "unheard-of"
 _GARBLED = SandboxReply(text="<html><body>made up, and not what the document says</body></html>")
 
 
@@ -76,13 +78,19 @@ def answer(stand_in: StandIn, method: str, target: str, headers: Mapping[str, st
             return Answer(reply=stand_in.answer(method, path, request), delay=scripted.delay)
 
 
-def _with_strange_words(value: object, fields: Collection[str]) -> object:
+def _with_strange_words(value: Any, fields: Collection[str]) -> Any:
     """The same JSON, with a word that nobody has heard of wherever a text says how far something is."""
-    if isinstance(value, list):
-        return [_with_strange_words(one, fields) for one in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: "unheard-of" if name in fields and isinstance(one, str) else _with_strange_words(one, fields)
-        for name, one in value.items()
-    }
+    match value:
+        case list():
+            things: list[Any] = value
+            return [_with_strange_words(one, fields) for one in things]
+        case dict():
+            named: dict[str, Any] = value
+            return {
+                name: _STRANGE
+                if name in fields and isinstance(one, str)
+                else _with_strange_words(one, fields)
+                for name, one in named.items()
+            }
+        case _:
+            return value

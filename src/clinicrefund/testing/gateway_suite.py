@@ -94,7 +94,7 @@ class _Till:
 
     bench: GatewayBench
     gateway: PaymentGateway
-    taken: list[str] = attrs.field(factory=list)
+    taken: list[str] = attrs.field(factory=list[str])
 
     @property
     def currency(self) -> str:

@@ -5,7 +5,7 @@ It is for tests and demonstrations: no TLS, no lifespan, and never another addre
 
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -44,7 +44,7 @@ class ServerLimits:
 @asynccontextmanager
 async def serve(
     application: Application, /, *, port: int = 0, limits: ServerLimits = ServerLimits()
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """Serves while the block runs; yields the URL, like ``http://127.0.0.1:8080``. Port 0 takes a free one.
 
     An application that ends without an answer has its connection broken, which is how a lost answer is played. At the
@@ -64,9 +64,10 @@ async def serve(
                 tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         # What the block raised comes out as it is: that a task group stands in between is our matter.
-        if len(group.exceptions) > 1:
+        first, *others = group.exceptions
+        if others:
             raise
-        raise group.exceptions[0] from None
+        raise first from None
 
 
 class _Server:
@@ -165,7 +166,17 @@ class _Connection:
             await self._refuse(500)
         finally:
             self._over.set()
-        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        if self._http.our_state is not h11.DONE:
+            return False
+        return self._rest_is_here()
+
+    def _rest_is_here(self) -> bool:
+        """Whether the request has ended, though the application did not ask for its body, or for all of it."""
+        with suppress(h11.RemoteProtocolError):
+            while self._http.their_state is h11.SEND_BODY:
+                if self._http.next_event() is h11.NEED_DATA:
+                    return False
+        return self._http.their_state is h11.DONE
 
     def _scope(self, request: h11.Request) -> Event:
         path, _, query = request.target.partition(b"?")

@@ -22,14 +22,14 @@ from urllib.parse import parse_qs, parse_qsl, unquote
 
 import attrs
 
+from clinicrefund.case.status import Audience
 from clinicrefund.model import Booking, Reference
 from clinicrefund.money import Money
+from clinicrefund.ports import EHR, Clock, Feed, Ledger, Logger, Notifier, PaymentGateway, WebhookSource
 from clinicrefund.testing.faults import Fault, ScriptedFault
 
 if TYPE_CHECKING:
-    from clinicrefund.case.status import Audience
     from clinicrefund.http import Session
-    from clinicrefund.ports import EHR, Clock, Feed, Ledger, Logger, Notifier, PaymentGateway, WebhookSource
 
 _S = TypeVar("_S", bound="StandIn")
 
@@ -39,9 +39,9 @@ class SandboxRequest:
     """A request as a stand-in sees it. ``path`` holds the named parts of the route's path, percent-decoded."""
 
     method: str = "GET"
-    path: Mapping[str, str] = attrs.field(factory=dict)
+    path: Mapping[str, str] = attrs.field(factory=dict[str, str])
     raw_query: str = ""
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     body: bytes = b""
 
     @property
@@ -73,7 +73,7 @@ class SandboxReply:
     status: int = 200
     json: object = None
     text: str | None = None
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
     def encoded(self) -> tuple[str, bytes]:
         """The media type and the bytes."""
@@ -100,14 +100,14 @@ class Adapters:
     patient's details. ``audiences`` as in `clinicrefund.Clinic`.
     """
 
-    gateways: "Mapping[str, PaymentGateway]" = attrs.field(factory=dict)
-    ledgers: "Mapping[str, Ledger]" = attrs.field(factory=dict)
-    ehrs: "Mapping[str, EHR]" = attrs.field(factory=dict)
-    notifiers: "Mapping[str, Notifier]" = attrs.field(factory=dict)
-    loggers: "Mapping[str, Logger]" = attrs.field(factory=dict)
-    webhooks: "Mapping[str, WebhookSource]" = attrs.field(factory=dict)
-    feeds: "Mapping[str, Feed]" = attrs.field(factory=dict)
-    audiences: "Mapping[str, Collection[Audience]]" = attrs.field(factory=dict)
+    gateways: Mapping[str, PaymentGateway] = attrs.field(factory=dict[str, PaymentGateway])
+    ledgers: Mapping[str, Ledger] = attrs.field(factory=dict[str, Ledger])
+    ehrs: Mapping[str, EHR] = attrs.field(factory=dict[str, EHR])
+    notifiers: Mapping[str, Notifier] = attrs.field(factory=dict[str, Notifier])
+    loggers: Mapping[str, Logger] = attrs.field(factory=dict[str, Logger])
+    webhooks: Mapping[str, WebhookSource] = attrs.field(factory=dict[str, WebhookSource])
+    feeds: Mapping[str, Feed] = attrs.field(factory=dict[str, Feed])
+    audiences: Mapping[str, Collection[Audience]] = attrs.field(factory=dict[str, Collection[Audience]])
     baa: bool = False
 
 

@@ -67,7 +67,7 @@ class Stage(Generic[_O]):
     stand_in: StandIn
     sandbox: Sandbox
     subject: Subject[_O]
-    announced: list[Write] = attrs.field(factory=list)
+    announced: list[Write] = attrs.field(factory=list[Write])
     forbidden: bool = False
     part: int = 1
     parts: int = 1

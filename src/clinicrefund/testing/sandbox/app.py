@@ -26,7 +26,7 @@ class _Reply:
     status: int
     media_type: str = _TEXT
     body: bytes = b""
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
 
 class SandboxApplication:

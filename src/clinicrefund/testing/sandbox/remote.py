@@ -1,7 +1,7 @@
 """RemoteSandbox: a sandbox in another process, over real HTTP; the face of `Sandbox`, awaited."""
 
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -73,7 +73,7 @@ class RemoteSandbox:
 
     @classmethod
     @asynccontextmanager
-    async def started(cls, *more: StandIn, port: int = 0, keep: bool = False) -> AsyncIterator[Self]:
+    async def started(cls, *more: StandIn, port: int = 0, keep: bool = False) -> AsyncGenerator[Self, None]:
         """A sandbox in a child process, for as long as the block runs; it also ends when this process dies.
 
         With ``keep`` it goes on afterwards, until `stop`. It holds the platforms of the quickstart, and ``more``,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -96,9 +96,10 @@ def _converter() -> "JsonConverter":
     return converter
 
 
-def _amounts(value: object, _: object) -> Sequence[str]:
+def _amounts(value: Any, _: object) -> Sequence[str]:
     """One amount may stand alone."""
-    given = [value] if isinstance(value, str) else value
-    if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
+    given: tuple[object, ...] = (value,) if isinstance(value, str) else tuple(value)
+    amounts = tuple(one for one in given if isinstance(one, str))
+    if len(amounts) < len(given):
         raise TypeError("amounts are text")
-    return tuple(str(one) for one in given)
+    return amounts
