@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import cast
 
 import attrs
 
@@ -78,19 +78,17 @@ def answer(stand_in: StandIn, method: str, target: str, headers: Mapping[str, st
             return Answer(reply=stand_in.answer(method, path, request), delay=scripted.delay)
 
 
-def _with_strange_words(value: Any, fields: Collection[str]) -> Any:
+def _with_strange_words(value: object, fields: Collection[str]) -> object:
     """The same JSON, with a word that nobody has heard of wherever a text says how far something is."""
     match value:
         case list():
-            things: list[Any] = value
-            return [_with_strange_words(one, fields) for one in things]
+            return [_with_strange_words(one, fields) for one in cast("list[object]", value)]
         case dict():
-            named: dict[str, Any] = value
             return {
                 name: _STRANGE
                 if name in fields and isinstance(one, str)
                 else _with_strange_words(one, fields)
-                for name, one in named.items()
+                for name, one in cast("dict[str, object]", value).items()
             }
         case _:
             return value

@@ -1,7 +1,7 @@
 """Whether a secret that an object holds shows in a repr."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import cast
 
 from clinicrefund.secret import Secret
 
@@ -20,19 +20,17 @@ def shown(root: object, /) -> str | None:
     return None
 
 
-def _below(value: Any, depth: int, seen: set[int]) -> Iterator[object]:
+def _below(value: object, depth: int, seen: set[int]) -> Iterator[object]:
     if id(value) in seen or depth == 0:
         return
     seen.add(id(value))
     if isinstance(value, Secret):
         yield value
     elif isinstance(value, Mapping):
-        named: Mapping[Any, Any] = value
-        for one in named.values():
+        for one in cast("Mapping[object, object]", value).values():
             yield from _below(one, depth - 1, seen)
     elif isinstance(value, tuple | list | set | frozenset):
-        things: Iterable[Any] = value
-        for one in things:
+        for one in cast("Iterable[object]", value):
             yield from _below(one, depth - 1, seen)
     elif type(value).__module__ != "builtins" and not isinstance(value, type):
         yield value
