@@ -104,7 +104,11 @@ class AthenahealthEHR(AthenahealthPractice):
 
     async def post_billing_note(self, note: BillingNote, /) -> Outcome:
         reply = await self.send(_post_note(note))
-        return Done() if reply.ok else Refused(reason=RefusalReason.OTHER, code=str(reply.status))
+        if not reply.ok:
+            return Refused(reason=RefusalReason.OTHER, code=str(reply.status))
+        # What a success says is not documented: the notes themselves are asked.
+        found = await self.find_billing_note(note, reference=None)
+        return found or Unknown(why="athenahealth took the note, and does not show it so far")
 
     async def find_billing_note(self, note: BillingNote, /, *, reference: str | None) -> Outcome | None:
         reply = await self.send(_list_notes(note.reference))
