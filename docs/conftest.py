@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from doctest import ELLIPSIS
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 pytest_collect_file = Sybil(
-    parsers=[DocTestParser(), PythonCodeBlockParser(), SkipParser()],
+    parsers=[DocTestParser(optionflags=ELLIPSIS), PythonCodeBlockParser(), SkipParser()],
     patterns=["*.rst"],
     fixtures=["elsewhere"],
 ).pytest()
