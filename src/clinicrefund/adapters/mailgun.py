@@ -48,7 +48,6 @@ HOSTS = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
 REF = "clinicrefund_ref"
 WEBHOOK_TOLERANCE = timedelta(hours=9)
 """Mailgun tries again for eight hours, and may sign all tries with the first moment."""
-
 _ADDRESS = re.compile(r'[^\s,;:<>()"\\]+@[^\s,;:<>()"\\@]+')
 _WRONG_URL = b"Mailgun Magnificent API"
 _PAGE = 100
@@ -67,10 +66,7 @@ _STATUSES = {
     413: RefusalReason.UNSUPPORTED,
 }
 # Mailgun's refusals have no codes, so their words decide, where they are known.
-_PHRASES = {
-    b"not a valid address": RefusalReason.BAD_ADDRESS,
-    b"authorized recipient": RefusalReason.NOT_ALLOWED,
-}
+_PHRASES = {b"not a valid addr": RefusalReason.BAD_ADDRESS, b"authorized recip": RefusalReason.NOT_ALLOWED}
 _FAILURES = {
     "suppress-unsubscribe": RefusalReason.OPTED_OUT,
     "suppress-complaint": RefusalReason.OPTED_OUT,
@@ -158,7 +154,8 @@ class MailgunNotifier:
         if to is None:
             return Refused(reason=RefusalReason.BAD_ADDRESS)
         for name, reason in _LISTS.items() if self._config.look_up else ():
-            if (await self.session.send(_get_suppression(self._config, name, to))).ok:
+            reply = await self.session.send(_get_suppression(self._config, name, to))
+            if reply.ok and reply.into(_Suppressed).address:
                 return Refused(reason=reason, code=name)
         return _sent(await self.session.send(_send_message(self._config, message, to)))
 
@@ -207,7 +204,8 @@ class MailgunWebhooks:
         fields = dict(
             pairs
         )  # of a repeated name the last: a mail's own headers become fields, and come before
-        at = self._verify(_Triple.of(fields), now)
+        triple = {name: fields.get(name, "") for name in ("timestamp", "token", "signature")}
+        at = self._verify(_Triple(**triple), now)
         return Received(triggers=tuple(_asked(pairs, fields, at)))
 
     def _verify(self, triple: "_Triple", now: datetime) -> datetime:
@@ -269,6 +267,11 @@ class _Queued:
 
 
 @attrs.frozen(kw_only=True)
+class _Suppressed:
+    address: str
+
+
+@attrs.frozen(kw_only=True)
 class _Logs:
     items: list[dict[str, Any]]  # their names have hyphens
     pagination: dict[str, Any]
@@ -279,10 +282,6 @@ class _Triple:
     timestamp: str
     token: str
     signature: str
-
-    @classmethod
-    def of(cls, fields: Mapping[str, str]) -> Self:
-        return cls(**{name: fields.get(name, "") for name in ("timestamp", "token", "signature")})
 
 
 @attrs.frozen(kw_only=True)
@@ -384,10 +383,8 @@ def _asked(pairs: Sequence[tuple[str, str]], fields: Mapping[str, str], at: date
     envelope, author = parseaddr(fields.get("sender", ""))[1], parseaddr(fields.get("from", ""))[1]
     if automatic or bulk or "yes" in header("x-mailgun-sflag") or not envelope:
         return
-    words = next(
-        filter(None, (fields.get(name, "").strip() for name in ("stripped-text", "body-plain", "subject"))),
-        "",
-    )
+    texts = (fields.get(name, "").strip() for name in ("stripped-text", "body-plain", "subject"))
+    words = next(filter(None, texts), "")
     forged = header("x-mailgun-spf")[-1:] in (["fail"], ["softfail"])
     if forged and header("x-mailgun-dkim-check-result")[-1:] != ["pass"]:
         words = f"[the sender's address may be forged] {words}"
