@@ -335,5 +335,5 @@ class Feed(Platform, Protocol):
     def every(self) -> timedelta: ...
 
     async def fetch(self, cursor: str | None, /, *, now: datetime) -> Page:
-        """What happened since the cursor; None: the first time. To tell a thing twice is harmless, to miss it is not."""
+        """What happened since the cursor; None: the first time. Telling a thing twice harms nobody; missing it does."""
         ...
