@@ -211,6 +211,33 @@ async def test_a_column_of_staff_is_left_alone_wherever_it_stands(sheets: Sheets
     assert not second.get("Called back")
 
 
+class Restless(GoogleSheetsStandIn):
+    """Staff moves the columns whenever anybody reads."""
+
+    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+        if method == "GET":
+            self.sheets["Refunds"].insert_column(0, f"Column {len(self.requests)}")
+        return super().answer(method, path, request)
+
+
+@pytest.mark.anyio
+async def test_columns_that_move_all_the_time_are_waited_for() -> None:
+    google = Restless()
+    google.sheets["Refunds"].write(0, 0, [list(COLUMNS)], typed=False)
+    async with Sandbox(google) as sandbox:
+        with pytest.raises(Unavailable, match="moved right now"):
+            await GoogleSheetsLogger(CONFIG, sandbox.session()).log(record())
+    assert google.rows() == []
+
+
+@pytest.mark.anyio
+async def test_an_append_that_does_not_say_where_is_unknown(sheets: Sheets) -> None:
+    sheets.google.words = SandboxReply(json={"updates": {}})
+    sheets.google.fail(Fault.REFUSED, operation=APPEND)
+    with pytest.raises(OutcomeUnknown):
+        await sheets.logger.log(record())
+
+
 @pytest.mark.anyio
 async def test_a_row_is_found_after_sorting(sheets: Sheets) -> None:
     await sheets.logger.log(record())
