@@ -1,6 +1,7 @@
 """Clinic: one tenant, with its rules, its adapters and what may be told to whom."""
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Self
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -29,6 +30,24 @@ class Disclosure:
     def allows(self, platform: str, /) -> bool:
         """Whether that platform may get the patient's and the visit's details."""
         return platform in self.baa
+
+
+@attrs.frozen(kw_only=True)
+class Adapters:
+    """Adapters by role, each under the key that it has in its `Clinic`: what one vendor, or several, bring along.
+
+    ``baa``: whether the clinic has a signed agreement with them all. ``audiences`` as in `Clinic`.
+    """
+
+    gateways: Mapping[str, PaymentGateway] = attrs.field(factory=dict[str, PaymentGateway])
+    ledgers: Mapping[str, Ledger] = attrs.field(factory=dict[str, Ledger])
+    ehrs: Mapping[str, EHR] = attrs.field(factory=dict[str, EHR])
+    notifiers: Mapping[str, Notifier] = attrs.field(factory=dict[str, Notifier])
+    loggers: Mapping[str, Logger] = attrs.field(factory=dict[str, Logger])
+    webhooks: Mapping[str, WebhookSource] = attrs.field(factory=dict[str, WebhookSource])
+    feeds: Mapping[str, Feed] = attrs.field(factory=dict[str, Feed])
+    audiences: Mapping[str, Collection[Audience]] = attrs.field(factory=dict[str, Collection[Audience]])
+    baa: bool = False
 
 
 def _zone(instance: object, attribute: object, name: str) -> None:
@@ -75,3 +94,20 @@ class Clinic:
         if notifier in self.audiences:
             return self.audiences[notifier]
         return (Audience.TEAM,) if self.notifiers[notifier].channel is Channel.TEAM else (Audience.PATIENT,)
+
+    def with_adapters(self, *added: Adapters) -> Self:
+        """The clinic with these adapters besides its own; a key that it has already gets the added one."""
+        clinic = self
+        for one in added:
+            clinic = attrs.evolve(
+                clinic,
+                gateways={**clinic.gateways, **one.gateways},
+                ledgers={**clinic.ledgers, **one.ledgers},
+                ehrs={**clinic.ehrs, **one.ehrs},
+                notifiers={**clinic.notifiers, **one.notifiers},
+                loggers={**clinic.loggers, **one.loggers},
+                webhooks={**clinic.webhooks, **one.webhooks},
+                feeds={**clinic.feeds, **one.feeds},
+                audiences={**clinic.audiences, **one.audiences},
+            )
+        return clinic

@@ -54,8 +54,9 @@ def decision_lines(decision: "Decision", /) -> list[str]:
     """The amounts, and each reason as a sentence."""
     from clinicrefund.messages import describe_decision  # waits until needed: Babel is slow to import
 
-    told = [f"refund {decision.refund}, retained {decision.retained}"]
-    return told + [f"  because {line}" for line in describe_decision(decision, "en-US")]
+    zone = decision.inputs.booking.appointment.zone or decision.inputs.policy.zone
+    amounts, *reasons = describe_decision(decision, "en-US", zone=zone)
+    return [amounts, *(f"  {reason}" for reason in reasons)]
 
 
 def quote_as_text(decision: "Decision", steps: "Sequence[Step]", /) -> str:
@@ -86,7 +87,7 @@ def _told(step: "Step") -> str:
         told += " (it had been accepted before)"
     if step.due is not None and not step.resolved:
         told += f", next at {step.due:{_MOMENT}} UTC"
-    return told + (", found by look-up" if step.found and step.effect not in ("confirm",) else "")
+    return told + (", found by look-up" if step.found and step.effect != "confirm" else "")
 
 
 def _outcome(outcome: Outcome | None) -> str:

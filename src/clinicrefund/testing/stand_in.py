@@ -15,17 +15,17 @@ A stand-in is written as the vendor's document says, never as our adapter expect
 
 import json as jsonlib
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 from urllib.parse import parse_qs, parse_qsl, unquote
 
 import attrs
 
-from clinicrefund.case.status import Audience
+from clinicrefund.clinic import Adapters
 from clinicrefund.model import Booking, Reference
 from clinicrefund.money import Money
-from clinicrefund.ports import EHR, Clock, Feed, Ledger, Logger, Notifier, PaymentGateway, WebhookSource
+from clinicrefund.ports import Clock
 from clinicrefund.testing.faults import Fault, ScriptedFault
 
 if TYPE_CHECKING:
@@ -90,25 +90,6 @@ class SandboxDelivery:
     body: bytes
     sign: "Callable[[str, bytes, datetime], Mapping[str, str]]"
     """From the URL, the body and the moment of sending: the headers, content type included."""
-
-
-@attrs.frozen(kw_only=True)
-class Adapters:
-    """Our adapters for one vendor, by role and by the key they get in the sandbox's `clinicrefund.Clinic`.
-
-    ``baa``: the sandbox's clinic counts as having a signed agreement with this platform, so that it may get the
-    patient's details. ``audiences`` as in `clinicrefund.Clinic`.
-    """
-
-    gateways: Mapping[str, PaymentGateway] = attrs.field(factory=dict[str, PaymentGateway])
-    ledgers: Mapping[str, Ledger] = attrs.field(factory=dict[str, Ledger])
-    ehrs: Mapping[str, EHR] = attrs.field(factory=dict[str, EHR])
-    notifiers: Mapping[str, Notifier] = attrs.field(factory=dict[str, Notifier])
-    loggers: Mapping[str, Logger] = attrs.field(factory=dict[str, Logger])
-    webhooks: Mapping[str, WebhookSource] = attrs.field(factory=dict[str, WebhookSource])
-    feeds: Mapping[str, Feed] = attrs.field(factory=dict[str, Feed])
-    audiences: Mapping[str, Collection[Audience]] = attrs.field(factory=dict[str, Collection[Audience]])
-    baa: bool = False
 
 
 Reach: TypeAlias = Callable[[str], str]
@@ -266,3 +247,15 @@ class StandIn:
         self.faults.append(
             ScriptedFault(fault=fault, operation=operation, times=times, after=after, delay=delay)
         )
+
+
+__all__ = [
+    "Adapters",
+    "Handler",
+    "Reach",
+    "SandboxDelivery",
+    "SandboxReply",
+    "SandboxRequest",
+    "StandIn",
+    "route",
+]

@@ -74,16 +74,8 @@ def clinic(parts: Iterable[tuple[str, Adapters]], /) -> "Clinic":
         patient_link="https://sandbox-clinic.example/refunds/{case_id}",
         policy=policy(),
         approvers=("U-APPROVER",),
-        gateways={key: one for _, adapters in joined for key, one in adapters.gateways.items()},
-        ledgers={key: one for _, adapters in joined for key, one in adapters.ledgers.items()},
-        ehrs={key: one for _, adapters in joined for key, one in adapters.ehrs.items()},
-        notifiers={key: one for _, adapters in joined for key, one in adapters.notifiers.items()},
-        audiences={key: one for _, adapters in joined for key, one in adapters.audiences.items()},
-        loggers={key: one for _, adapters in joined for key, one in adapters.loggers.items()},
-        webhooks={key: one for _, adapters in joined for key, one in adapters.webhooks.items()},
-        feeds={key: one for _, adapters in joined for key, one in adapters.feeds.items()},
         disclosure=Disclosure(baa={platform for platform, adapters in joined if adapters.baa}),
-    )
+    ).with_adapters(*(adapters for _, adapters in joined))
 
 
 def patient(appointment_id: str, /) -> Patient:

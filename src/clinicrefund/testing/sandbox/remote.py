@@ -13,7 +13,7 @@ import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from clinicrefund.clock import MachineClock
-from clinicrefund.errors import ConfigurationError, InputRefused
+from clinicrefund.errors import ConfigurationError, InputRefused, Unavailable
 from clinicrefund.http import HttpCall, HttpReply, Session
 from clinicrefund.model import Booking, Patient
 from clinicrefund.testing.bookings import MemoryBookings
@@ -102,6 +102,19 @@ class RemoteSandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         await self._session.aclose()
+
+    @property
+    def platforms(self) -> Sequence[str]:
+        """Their names, in the order of the sandbox."""
+        return tuple(self._stand_ins)
+
+    async def answers(self) -> bool:
+        """Whether a sandbox runs there."""
+        try:
+            reply = await self._desk.send(HttpCall.get("/state", operation="state"))
+        except Unavailable:
+            return False
+        return reply.ok
 
     def session(self) -> Session:
         """The session that all adapters share; it ends with this object."""
