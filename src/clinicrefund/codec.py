@@ -56,7 +56,7 @@ def decode(stream: str, record: Record, /) -> Event:
         body = _UPCASTERS[name, older](body)
     try:
         event: Event = _converter().structure(body, kind)
-    except Exception:  # what did not fit may be a patient's
+    except Exception:  # noqa: BLE001 - whatever cattrs raises holds the values, and they may be a patient's
         raise JournalError(
             f"stream {stream} holds a record of kind {record.kind} that does not have that event's shape; "
             "it was not written by clinicrefund, or it was changed"

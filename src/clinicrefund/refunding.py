@@ -178,7 +178,7 @@ async def _may_start(work: Work, step: Step, there: _Payment) -> bool:
     """Every reason not to send, each ending in a task, a wait, or money that others moved."""
     owed, state, book = step.plan.amount, there.state, there.book
     if owed is None or owed.currency != state.captured.currency:
-        why = f"{step.via} took this payment in {state.captured.currency}, and the refund is in {owed and owed.currency}"
+        why = f"{step.via} took this payment in {state.captured.currency}, not in the refund's currency"
         return await _ask(work, step, TaskKind.CANNOT_DECIDE, why=why)
     if not _sayable(there, owed):
         await end(work, step, Refused(reason=RefusalReason.UNSUPPORTED))

@@ -36,8 +36,8 @@ def check_clinic(clinic: Clinic, journal: Journal, settings: Settings, /) -> Cli
     live_gateways = {what for what in live if what.startswith("gateways")}
     if live_gateways and not getattr(journal, "durable", True):
         raise ConfigurationError(
-            f"clinic {named}: {', '.join(sorted(live_gateways))} moves real money, and {type(journal).__name__} forgets "
-            "when the process ends; use SQLiteJournal, or another that is durable"
+            f"clinic {named}: {', '.join(sorted(live_gateways))} moves real money, and {type(journal).__name__} "
+            "forgets when the process ends; use SQLiteJournal, or another that is durable"
         )
     if live and sandbox and not settings.mixed:
         raise ConfigurationError(
@@ -54,8 +54,8 @@ def check_clinic(clinic: Clinic, journal: Journal, settings: Settings, /) -> Cli
             )
     if clinic.policy.approval_above is not None and not clinic.approvers:
         raise ConfigurationError(
-            f"clinic {named}: the policy asks for approval above {clinic.policy.approval_above}, and nobody may approve; "
-            "name the persons in Clinic.approvers"
+            f"clinic {named}: the policy asks for approval above {clinic.policy.approval_above}, and nobody may "
+            "approve; name the persons in Clinic.approvers"
         )
     if clinic.policy.zone is None:
         return attrs.evolve(clinic, policy=attrs.evolve(clinic.policy, zone=clinic.zone))
@@ -82,8 +82,8 @@ async def check_journal(journal: Journal, clock: Clock, /) -> None:
         raise errors.exceptions[0] from None
     if len(won) != 1 or len(await journal.read(stream)) != 1:
         raise ConfigurationError(
-            f"{type(journal).__name__} let {len(won)} of two racers write version 1 of one stream; exactly one must win, "
-            "and the other must get JournalConflict (see clinicrefund.testing.check_journal)"
+            f"{type(journal).__name__} let {len(won)} of two racers write version 1 of one stream; exactly one must "
+            "win, and the other must get JournalConflict (see clinicrefund.testing.check_journal)"
         )
 
 

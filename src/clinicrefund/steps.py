@@ -38,6 +38,9 @@ from clinicrefund.settings import Settings
 from clinicrefund.streams import CaseFile, read
 from clinicrefund.triggers import AppointmentMissed, AppointmentRescheduled, ByAppointment
 
+_A_MINUTE = timedelta(minutes=1)
+"""EHRs keep minutes: less than one is not another time."""
+
 _O = TypeVar("_O", bound=Order)
 Find = Callable[[_O, str | None], Awaitable[Outcome | None]]
 
@@ -290,7 +293,7 @@ def changed_since(case: Case, visit: Appointment, /) -> str | None:
     trigger, known = decisive(case), case.booking
     if visit.status is AppointmentStatus.ATTENDED:
         return "attended"
-    if known is not None and visit.starts_at != known.appointment.starts_at:
+    if known is not None and abs(visit.starts_at - known.appointment.starts_at) >= _A_MINUTE:
         return "at another time"
     other = "cancelled" if isinstance(trigger, AppointmentMissed) else "missed"
     if visit.status.value == other:

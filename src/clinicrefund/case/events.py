@@ -226,7 +226,8 @@ class AttemptGranted:
 @attrs.frozen(kw_only=True)
 class OutsideRefundAdopted:
     """Money that others sent back on this payment counts for this case, as a refund step that is already done; what
-    the case still owes on the payment is planned anew."""
+    the case still owes on the payment is planned anew.
+    """
 
     step: PlannedStep
     reference: str | None
@@ -304,7 +305,7 @@ CaseEvent: TypeAlias = (
 
 @attrs.frozen(kw_only=True)
 class PaymentNamed:
-    """This name of a payment is an alias of the stream that the gateway's canonical name gives."""
+    """A name of a payment is an alias of the stream that the gateway's canonical name gives."""
 
     stream: str
     at: datetime

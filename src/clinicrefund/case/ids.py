@@ -32,10 +32,12 @@ def key(step: str, attempt: int) -> str:
 
 
 def case_stream(case: str) -> str:
+    """All that happened to a case."""
     return f"case/{case}"
 
 
 def delivery_stream(clinic_id: str, delivery_id: str) -> str:
+    """One delivery of one trigger: it can begin only once, which is the deduplication."""
     return f"delivery/{digest(clinic_id, delivery_id)[:32]}"
 
 
@@ -50,10 +52,12 @@ def payment_stream(platform: str, account: str, reference: str) -> str:
 
 
 def refund_stream(platform: str, reference: str) -> str:
+    """Which step a gateway's refund belongs to."""
     return f"refund/{digest(platform, reference)[:32]}"
 
 
 def message_stream(platform: str, reference: str) -> str:
+    """Which step a notifier's message belongs to."""
     return f"message/{digest(platform, reference)[:32]}"
 
 
@@ -63,4 +67,5 @@ def opt_out_stream(channel: str, address: str) -> str:
 
 
 def feed_stream(clinic_id: str, feed: str) -> str:
+    """How far a feed was read."""
     return f"feed/{digest(clinic_id, feed)[:32]}"

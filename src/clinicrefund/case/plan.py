@@ -84,7 +84,8 @@ def stopped(case: Case, /) -> EndReason | None:
 
 def silent(case: Case, /) -> bool:
     """Whether nothing ever was to be done: a visit that was moved or reinstated before anybody spoke of cancelling.
-    The case is kept, so that a cancellation told late is known to be stale, and nobody hears of it."""
+    The case is kept, so that a cancellation told late is known to be stale, and nobody hears of it.
+    """
     return stopped(case) in (EndReason.MOVED, EndReason.REINSTATED) and not case.steps
 
 
@@ -112,7 +113,8 @@ def money_state(case: Case, /) -> MoneyState | None:
 
 def owed(case: Case, roster: Roster, /) -> tuple[PlannedStep, ...]:
     """Every step that this case must have by now, planned or not. The last records come when all else is planned and
-    over."""
+    over.
+    """
     steps: list[PlannedStep] = []
     if silent(case):
         return ()

@@ -13,7 +13,8 @@ from clinicrefund.case.state import Attempt
 
 class Recovery(Enum):
     """``SEND``: the same bytes under the same key. ``SEND_ANEW``: a new attempt, since the old one surely is not there
-    and its key is dead. ``WAIT``: until its moment, then look again. ``ASK``: neither can be known here yet."""
+    and its key is dead. ``WAIT``: until its moment, then look again. ``ASK``: neither can be known here yet.
+    """
 
     SEND = "send"
     SEND_ANEW = "send_anew"

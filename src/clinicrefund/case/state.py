@@ -164,7 +164,7 @@ class Case:
 
     @property
     def is_question(self) -> bool:
-        """Whether this is only a question for a person: no booking's own case, but a trigger that fits none, or many."""
+        """Whether it is only a question for a person: a trigger that fits no booking, or many, or is in doubt."""
         return self.episode == 0
 
     @property
