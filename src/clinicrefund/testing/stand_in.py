@@ -84,9 +84,13 @@ class SandboxReply:
 
 @attrs.frozen(kw_only=True)
 class SandboxDelivery:
-    """A webhook that a stand-in wants delivered: to the receiver's URL for this platform, signed when it is sent."""
+    """A webhook that a stand-in wants delivered: to the receiver's URL for this platform, signed when it is sent.
+
+    ``query``: of the URL, where it was given to the vendor together with the order that the webhook tells of.
+    """
 
     platform: str
+    query: str = ""
     body: bytes
     sign: "Callable[[str, bytes, datetime], Mapping[str, str]]"
     """From the URL, the body and the moment of sending: the headers, content type included."""

@@ -177,7 +177,8 @@ class Sandbox:
         statuses: list[int] = []
         waiting = deliveries.pending(tuple(self.stand_ins.values()), reorder=reorder, duplicate=duplicate)
         for stand_in, delivery in waiting:
-            statuses.append(await deliveries.post(to, stand_in, delivery, f"{base}/{delivery.platform}"))
+            url = f"{base}/{delivery.platform}" + (f"?{delivery.query}" if delivery.query else "")
+            statuses.append(await deliveries.post(to, stand_in, delivery, url))
             if 200 <= statuses[-1] < 300 and delivery in stand_in.outbox:
                 stand_in.outbox.remove(delivery)
         return statuses
