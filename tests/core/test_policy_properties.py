@@ -247,12 +247,12 @@ def test_a_decision_in_hours_needs_no_zone_file() -> None:
     """Pure and cheap: the zone database is read only where a calendar tier or a zone is asked for."""
     program = (
         "import sys\n"
-        "sys.modules['zoneinfo'] = None\n"
         "from datetime import UTC, datetime, timedelta\n"
         "from clinicrefund.model import *\n"
         "from clinicrefund.money import Money, Percent\n"
         "from clinicrefund.policy import CancellationPolicy, Tier\n"
         "from clinicrefund.triggers import AppointmentCancelled\n"
+        "sys.modules['zoneinfo'] = None\n"
         "at = datetime(2026, 3, 9, tzinfo=UTC)\n"
         "paid = Payment(payment_id='p', gateway='g', reference='r', amount=Money.of('10.00', 'USD'))\n"
         "booking = Booking(appointment=Appointment(appointment_id='A', starts_at=at + timedelta(hours=30)),\n"
