@@ -45,7 +45,7 @@ class PlatformConfig(Protocol):
 class Config:
     """The platforms that are configured, by name. What the environment does not name is not configured."""
 
-    platforms: Mapping[str, PlatformConfig] = attrs.field(factory=dict)
+    platforms: Mapping[str, PlatformConfig] = attrs.field(factory=dict[str, PlatformConfig])
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, /) -> Self:

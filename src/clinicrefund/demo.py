@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -155,7 +155,7 @@ async def _deliver(refunds: RefundOrchestrator, data: Path | None, session: Sess
 
 
 @asynccontextmanager
-async def receiving(refunds: RefundOrchestrator) -> AsyncIterator[str]:
+async def receiving(refunds: RefundOrchestrator) -> AsyncGenerator[str]:
     """The webhook receiver, on a free port of this machine. In a product it is mounted in the product's own server."""
     receivers: list[WebhookReceiver] = []
 
@@ -205,7 +205,7 @@ async def _show(refunds: RefundOrchestrator, case: Case, before: Case | None, sa
 
 
 @asynccontextmanager
-async def _sandbox(options: argparse.Namespace) -> AsyncIterator[RemoteSandbox]:
+async def _sandbox(options: argparse.Namespace) -> AsyncGenerator[RemoteSandbox]:
     """The sandbox of an earlier run that was kept, or a new one. Its URL is noted beside the database."""
     note = anyio.Path(f"{options.database}.sandbox")
     url = options.sandbox or (await note.read_text() if await note.exists() else None)

@@ -5,8 +5,8 @@ cut tail, or a whole that was rewritten, shows only against an anchor: the head 
 """
 
 import json
-from collections.abc import Mapping
 from enum import Enum
+from typing import TypeAlias
 
 import attrs
 
@@ -34,6 +34,9 @@ _PATIENT_FIELDS = frozenset(
 )
 
 
+_Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | int | float | None"
+
+
 @attrs.frozen(kw_only=True)
 class Anchor:
     """Where a case stood at some moment: its number of records and the digest of the last. Keep it elsewhere."""
@@ -44,7 +47,8 @@ class Anchor:
 
 class Verified(Enum):
     """What could be checked. ``CHAIN``: the records fit together. ``ANCHORED``: and nothing that stood at the anchor
-    was cut or rewritten."""
+    was cut or rewritten.
+    """
 
     CHAIN = "chain"
     ANCHORED = "anchored"
@@ -118,8 +122,8 @@ class History:
         return f"<table><tr><th>at (UTC)</th><th>what</th><th>digest</th></tr>{rows}</table>"
 
 
-def _without_patient(value: object) -> object:
-    if isinstance(value, Mapping):
+def _without_patient(value: _Json) -> _Json:
+    if isinstance(value, dict):
         return {name: _without_patient(part) for name, part in value.items() if name not in _PATIENT_FIELDS}
     if isinstance(value, list):
         return [_without_patient(part) for part in value]

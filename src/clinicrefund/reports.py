@@ -1,7 +1,7 @@
 """What platforms tell of money and messages: refunds, disputes, deliveries, opt-outs.
 
-A report is a poke, never a truth. A refund that is ours leads to its step, which asks the gateway. One that is not is adopted where exactly one open case
-owes at least that; else it is a task. It never cancels a visit.
+A report is a poke, never a truth. A refund that is ours leads to its step, which asks the gateway. One that is not is
+adopted where exactly one open case owes at least that; else it is a task. It never cancels a visit.
 """
 
 from collections.abc import Callable, Sequence

@@ -5,7 +5,7 @@ Each goes the same way: look it up, adopt what is found, and send only what `rec
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import attrs
 
@@ -111,7 +111,8 @@ async def take(work: Work, step: Step, /) -> None:
 
 def _kept(step: Step, shape: type[_O]) -> _O | None:
     """The order of a started attempt, as it was journaled: its bytes are frozen."""
-    return cast("_O", step.started.order) if step.started and isinstance(step.started.order, shape) else None
+    order = step.started.order if step.started is not None else None
+    return order if isinstance(order, shape) else None
 
 
 # ---- look up, recover, send ------------------------------------------------------------------------------------
