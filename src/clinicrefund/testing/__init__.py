@@ -8,7 +8,9 @@ from clinicrefund.testing.bookings import MemoryBookings
 from clinicrefund.testing.clock import RunningClock, VirtualClock
 from clinicrefund.testing.ehr_suite import EHRBench, check_ehr
 from clinicrefund.testing.faults import Fault
+from clinicrefund.testing.feed_suite import FeedBench, check_feed
 from clinicrefund.testing.gateway_suite import GatewayBench, check_gateway
+from clinicrefund.testing.host_suite import BookingsBench, check_bookings, check_clock, check_token_store
 from clinicrefund.testing.journal_suite import check_journal
 from clinicrefund.testing.ledger_suite import LedgerBench, check_ledger
 from clinicrefund.testing.logger_suite import LoggerBench, check_logger
@@ -24,12 +26,15 @@ from clinicrefund.testing.stand_in import (
     StandIn,
     route,
 )
+from clinicrefund.testing.webhook_suite import WebhookBench, check_webhooks
 
 __all__ = [
     "Adapters",
+    "BookingsBench",
     "Check",
     "EHRBench",
     "Fault",
+    "FeedBench",
     "GatewayBench",
     "LedgerBench",
     "LoggerBench",
@@ -45,11 +50,17 @@ __all__ = [
     "SandboxRequest",
     "StandIn",
     "VirtualClock",
+    "WebhookBench",
+    "check_bookings",
+    "check_clock",
     "check_ehr",
+    "check_feed",
     "check_gateway",
     "check_journal",
     "check_ledger",
     "check_logger",
     "check_notifier",
+    "check_token_store",
+    "check_webhooks",
     "route",
 ]

@@ -6,6 +6,7 @@ The faults are put in at the very moment at which the session announces a write,
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Generic, TypeAlias, TypeVar
 
@@ -160,13 +161,33 @@ async def _parts(build: Build[_O]) -> int:
 async def _check(
     name: str, promise: Promise[_O], build: Build[_O], part: int = 1, parts: int = 1
 ) -> Check | None:
-    problem: str | None = f"did not end within {_SECONDS_A_CHECK:g} seconds"
-    try:
+    async def on_a_stage() -> None:
         stage = build()
         stage.part, stage.parts = part, parts
+        async with stage.sandbox:
+            await promise(stage)
+
+    return await try_out(name, on_a_stage)
+
+
+async def check_each(
+    promises: Mapping[str, Callable[[_O], Awaitable[None]]], build: Callable[[], _O], /
+) -> tuple[Check, ...]:
+    """Tries every promise on a fresh subject that needs no stage: one that the host supplies."""
+    checks = [await try_out(name, partial(_fresh, promise, build)) for name, promise in promises.items()]
+    return tuple(one for one in checks if one is not None)
+
+
+async def _fresh(promise: Callable[[_O], Awaitable[None]], build: Callable[[], _O]) -> None:
+    await promise(build())
+
+
+async def try_out(name: str, work: Callable[[], Awaitable[None]], /) -> Check | None:
+    """One promise, bounded in time, with whatever it raises as the problem; None where it does not apply."""
+    problem: str | None = f"did not end within {_SECONDS_A_CHECK:g} seconds"
+    try:
         with anyio.move_on_after(_SECONDS_A_CHECK):
-            async with stage.sandbox:
-                await promise(stage)
+            await work()
             problem = None
     except NotApplicable:
         return None
