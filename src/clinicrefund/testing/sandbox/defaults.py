@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from hashlib import sha256
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from clinicrefund.model import Patient
@@ -14,35 +13,27 @@ if TYPE_CHECKING:
     from clinicrefund.clinic import Clinic
     from clinicrefund.policy import CancellationPolicy
 
-PLATFORMS = (
-    "stripe",
-    "quickbooks",
-    "athenahealth",
-    "twilio",
-    "mailgun",
-    "slack",
-    "google_sheets",
-    "calendly",
-)
+PLATFORMS = {
+    "stripe": "StripeStandIn",
+    "quickbooks": "QuickBooksStandIn",
+    "athenahealth": "AthenahealthStandIn",
+    "twilio": "TwilioStandIn",
+    "mailgun": "MailgunStandIn",
+    "slack": "SlackStandIn",
+    "google_sheets": "GoogleSheetsStandIn",
+    "calendly": "CalendlyStandIn",
+}
 """Gateways first: the first that takes payments takes those of a new booking."""
 
 
 def stand_ins() -> Sequence[StandIn]:
     """A fresh stand-in of each platform."""
-    return tuple(_stand_in(platform) for platform in PLATFORMS if _exists(platform))
+    return tuple(_stand_in(platform, name) for platform, name in PLATFORMS.items())
 
 
-def _exists(platform: str) -> bool:
-    return find_spec(f"clinicrefund.testing.stand_ins.{platform}") is not None
-
-
-def _stand_in(platform: str) -> StandIn:
+def _stand_in(platform: str, name: str) -> StandIn:
     module = import_module(f"clinicrefund.testing.stand_ins.{platform}")
-    name = "".join(part.capitalize() for part in platform.split("_")) + "StandIn"
-    by_lower_case = {key.lower(): value for key, value in vars(module).items()}
-    made = by_lower_case[name.lower()]()
-    if not isinstance(made, StandIn):
-        raise TypeError(f"{module.__name__}.{name} is no StandIn")
+    made: StandIn = getattr(module, name)()
     return made
 
 
