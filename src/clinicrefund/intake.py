@@ -62,7 +62,8 @@ def accepting(trigger: Trigger, /, *, now: datetime, source: str = "host") -> tu
 
 async def take(journal: Journal, triggers: Iterable[Trigger], /, *, now: datetime, source: str) -> None:
     """Makes all of them durable in one commit, so that a delivery that says several things is never kept in part.
-    What is there already stays as it is."""
+    What is there already stays as it is.
+    """
     missing: dict[str, Append] = {}
     for trigger in told_apart(triggers):
         for append in accepting(trigger, now=now, source=source):
@@ -71,14 +72,18 @@ async def take(journal: Journal, triggers: Iterable[Trigger], /, *, now: datetim
         try:
             await commit(journal, list(missing.values()))
         except JournalConflict:
-            missing = {name: one for name, one in missing.items() if not await journal.read(name)}
+            left = {name: one for name, one in missing.items() if not await journal.read(name)}
+            if len(left) == len(missing):  # none of them is there: it was no other telling of the same
+                raise
+            missing = left
         else:
             return
 
 
 def told_apart(triggers: Iterable[Trigger], /) -> tuple[Trigger, ...]:
-    """Each trigger once, and no two under one name: further ones of the same delivery are numbered in their order, which
-    is the same whenever their source tells them again."""
+    """Each trigger once, and no two under one name: further ones of the same delivery are numbered in their order,
+    which is the same whenever their source tells them again.
+    """
     names = Counter[tuple[str, str]]()
     apart: list[Trigger] = []
     for trigger in dict.fromkeys(triggers):
@@ -269,7 +274,8 @@ def as_cancellation(trigger: Trigger, appointment_id: str, /) -> OfAppointment:
 
 def _is_later_episode(case: Case, trigger: Trigger) -> bool:
     """Whether the cancellation is of a visit that stands again: reinstated, or said by a person to take place, or
-    moved under the same number long enough ago that this cannot be the move's own echo."""
+    moved under the same number long enough ago that this cannot be the move's own echo.
+    """
     if not isinstance(trigger, AppointmentCancelled | AppointmentMissed):
         return False
     if case.reinstated_at is not None and case.reinstated_at < trigger.at:

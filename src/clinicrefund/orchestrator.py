@@ -25,12 +25,12 @@ from clinicrefund.feeds import Feeds
 from clinicrefund.history import History
 from clinicrefund.intake import (
     Intake,
-    accepting,
     as_cancellation,
     delivery_id,
     find_case,
     roster_of,
     sealing,
+    take,
 )
 from clinicrefund.messages import Texts
 from clinicrefund.model import Booking
@@ -117,8 +117,8 @@ class RefundOrchestrator:
         if isinstance(self._clinic, Clinic):
             if clinic_id not in ("", self._clinic.clinic_id):
                 raise InputRefused(
-                    f"there is no clinic {clinic_id!r} here: this orchestrator serves {self._clinic.clinic_id!r} alone; "
-                    "pass a look-up as clinic= to serve several"
+                    f"there is no clinic {clinic_id!r} here: this orchestrator serves {self._clinic.clinic_id!r} "
+                    "alone; pass a look-up as clinic= to serve several"
                 )
             return self._checked[self._clinic.clinic_id]
         clinic = await self._clinic(clinic_id)
@@ -134,10 +134,11 @@ class RefundOrchestrator:
 
     async def accept(self, trigger: Trigger, /) -> None:
         """Makes the trigger durable and returns; `serve` or `run_due` works on it. The same one twice is one."""
-        try:
-            await commit(self._journal, accepting(trigger, now=self._clock.now()))
-        except JournalConflict:
-            return
+        await self.accept_all((trigger,))
+
+    async def accept_all(self, triggers: Iterable[Trigger], /, *, source: str = "host") -> None:
+        """As `accept`, all of them together: where this fails none is kept. ``source`` is noted beside them."""
+        await take(self._journal, triggers, now=self._clock.now(), source=source)
 
     async def accept_sealed(self, body: bytes, /, *, source: str, why: str, clinic_id: str = "") -> None:
         """Keeps a verified delivery that could not be read, for a person. ``why`` must not quote it."""
@@ -163,7 +164,8 @@ class RefundOrchestrator:
         self, triggers: Iterable[Trigger], /, *, progress: Callable[[Case], object] | None = None
     ) -> Sequence[Case]:
         """As `handle` for each, up to ``Settings.concurrency`` at once, in the order given. ``progress`` hears of each
-        case as it ends. One that fails does not stop the others; its error is raised when all are done."""
+        case as it ends. One that fails does not stop the others; its error is raised when all are done.
+        """
         found: dict[int, Case] = {}
         failed: list[Exception] = []
         limit = anyio.CapacityLimiter(self._settings.concurrency)
@@ -233,7 +235,8 @@ class RefundOrchestrator:
 
     async def approve(self, case_id: str, /, *, by: str, amount: Money) -> Case:
         """Approves the refund as it stands. ``amount`` must be what is asked for, or it is `CommandRefused` as stale;
-        ``by`` must be one of `Clinic.approvers`, and not who asked for it."""
+        ``by`` must be one of `Clinic.approvers`, and not who asked for it.
+        """
         clinic = await self.clinic_of((await self.case(case_id)).clinic_id)
         if by not in clinic.approvers:
             raise CommandRefused(f"{by} is not among the clinic's approvers", why=Why.WRONG_STATUS)
@@ -264,7 +267,8 @@ class RefundOrchestrator:
         note: str | None = None,
     ) -> Case:
         """Answers a task. For `Choice.THIS_BOOKING` on a question, ``reference`` is the appointment's id; else it is
-        the platform's reference of what was done by hand."""
+        the platform's reference of what was done by hand.
+        """
         now, case = self._clock.now(), await self.case(case_id)
         if choice is Choice.THIS_BOOKING and case.is_question:
             return await self._answer(case, task_id, by=by, reference=reference, note=note)
@@ -281,7 +285,8 @@ class RefundOrchestrator:
 
     async def run_due(self, *, limit: int = 100) -> int:
         """Works on what is due, at most ``limit`` streams; returns how many it took. What fails is logged and comes
-        back later; it stops nothing else."""
+        back later; it stops nothing else.
+        """
         now = self._clock.now()
         names = await self._journal.due(now, limit=limit, hold=self._settings.lease)
         limiter = anyio.CapacityLimiter(self._settings.concurrency)
@@ -300,7 +305,8 @@ class RefundOrchestrator:
 
     async def serve(self) -> None:
         """Works on what is due, and reads the feeds, until it is cancelled. What is under way then is found again by
-        whoever comes next."""
+        whoever comes next.
+        """
         if isinstance(self._clinic, Clinic):
             await self._feeds.begin(self._clinic)
         while True:
