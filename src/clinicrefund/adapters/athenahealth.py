@@ -229,9 +229,11 @@ def _changed_at(visit: Visit) -> datetime | None:
     """When the status last changed. A visit that is booked and shows a cancelling was booked again, at the latest when
     it was last touched; of one that never was cancelled the last touch says nothing of its status.
     """
-    if visit.appointmentstatus == _BOOKED and visit.cancelleddatetime is not None:
-        return visit.lastmodified or visit.cancelleddatetime
-    return visit.cancelleddatetime if visit.appointmentstatus == _CANCELLED else None
+    changed = visit.cancelleddatetime if visit.appointmentstatus in (_BOOKED, _CANCELLED) else None
+    if changed is not None and visit.appointmentstatus == _BOOKED:
+        changed = visit.lastmodified or changed
+    # Times have whole seconds. The end of the second: what we cancelled must not seem older than why we did.
+    return changed and changed + timedelta(microseconds=999_999)
 
 
 def _appointment(

@@ -119,9 +119,8 @@ class SlackNotifier:
 
     platform = "slack"
     channel = Channel.TEAM
-    capabilities = Capabilities(
-        key_length=2000
-    )  # what a button's value holds; nothing deduplicates, nothing finds
+    # Nothing deduplicates, and nothing is found. A button's value, which holds the step, takes so many characters.
+    capabilities = Capabilities(key_length=2000)
 
     def __init__(self, config: SlackConfig, session: Session, /) -> None:
         self.live = config.live
@@ -132,9 +131,8 @@ class SlackNotifier:
 
     async def send(self, message: Message, /) -> Outcome:
         reply = await self.session.send(_post_message(self._path, message))
-        if (
-            _word(reply) in _BAD_BLOCKS
-        ):  # one block over a limit refuses the whole: the text alone says it, too
+        if _word(reply) in _BAD_BLOCKS:
+            # One block over a limit refuses the whole message: the text alone says it, too.
             reply = await self.session.send(_post_text(self._path, message))
         return _outcome(reply)
 
@@ -152,10 +150,8 @@ class SlackWebhooks:
     def __init__(self, config: SlackConfig, /) -> None:
         self.live = config.live
         self.secret = config.signing_secret or Secret("")
-        self._keys = [
-            self.secret,
-            *([config.previous_signing_secret] if config.previous_signing_secret else []),
-        ]
+        former = config.previous_signing_secret
+        self._keys = [self.secret, former] if former else [self.secret]
         self._team, self._app = config.team_id, config.app_id
 
     async def receive(self, request: WebhookRequest, /, *, now: datetime) -> Received:
