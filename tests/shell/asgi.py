@@ -1,6 +1,6 @@
 """A server's part in ASGI, played by hand: one call of an application, and what it answered."""
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import anyio
@@ -24,6 +24,7 @@ class Exchange:
 async def call(
     receiver: WebhookReceiver,
     path: str,
+    /,
     *,
     body: bytes | Iterable[bytes] = b"",
     method: str = "POST",
@@ -35,14 +36,10 @@ async def call(
     exchange = Exchange()
     pieces = [body] if isinstance(body, bytes) else body
     target, _, query = path.partition("?")
-    waiting = iter(
-        [*_requests(pieces, hangs_up=hangs_up)]
-        if isinstance(body, bytes)
-        else _requests(pieces, hangs_up=hangs_up)
-    )
+    messages = _requests(pieces, hangs_up=hangs_up)
 
     async def receive() -> Message:
-        for message in waiting:
+        for message in messages:
             exchange.pieces_read += 1
             return message
         if hangs_up:
@@ -71,7 +68,7 @@ async def call(
     return exchange
 
 
-def _requests(pieces: Iterable[bytes], *, hangs_up: bool) -> Iterable[Message]:
+def _requests(pieces: Iterable[bytes], *, hangs_up: bool) -> Iterator[Message]:
     for piece in pieces:
         yield {"type": "http.request", "body": piece, "more_body": True}
     if not hangs_up:
