@@ -203,3 +203,23 @@ async def test_it_listens_on_loopback_alone() -> None:
         port = int(url.rpartition(":")[2])
         with socket.socket() as other:
             other.bind(("127.0.0.2", port))  # free: the server has not taken every address
+
+
+async def test_what_the_block_raises_comes_out_as_it_is() -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with serve(echo):
+            raise KeyError("mine")
+
+
+async def test_a_caller_that_waits_for_100_continue_is_told_to_go_on() -> None:
+    async with (
+        serve(echo) as url,
+        await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as stream,
+    ):
+        await stream.send(b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n")
+        assert (await stream.receive()).startswith(b"HTTP/1.1 100")
+        await stream.send(b"abc")
+        answer = b""
+        while not answer.endswith(b"abc"):
+            answer += await stream.receive()
+        assert answer.startswith(b"HTTP/1.1 200")
