@@ -39,7 +39,8 @@ _PATH = "/services/"  # of incoming webhooks; those of the workflow builder take
 _ACTIONS = {Choice.APPROVE: (APPROVE, "primary"), Choice.DENY: (DENY, "danger")}
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _BACK = {"es": "Volver"}
-_TEXT, _HEADER, _SECTION, _SECTIONS, _LABEL, _TITLE, _QUESTION, _ANSWER = 4000, 150, 3000, 3, 75, 100, 300, 30
+# Characters when escaped. Two sections, for all blocks together may have about 13,200, as JSON writes them.
+_TEXT, _HEADER, _SECTION, _SECTIONS, _LABEL, _TITLE, _QUESTION, _ANSWER = 4000, 150, 3000, 2, 75, 100, 300, 30
 _SECONDS = re.compile(r"(\d{1,11})(?:\.(\d{1,6})\d*)?")
 
 _REFUSALS = {
