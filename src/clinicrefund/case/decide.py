@@ -262,7 +262,7 @@ def resolve(
 def end_step(case: Case, ended: StepEnded, /) -> Events:
     """What came of a step. A refund that had been accepted and now is refused has failed late."""
     step = case.step(ended.step_id)
-    if step is None:
+    if step is None or step.by_hand:
         return ()
     accepted = isinstance(step.outcome, Done | Pending) and step.plan.effect is Effect.REFUND
     if accepted and isinstance(ended.outcome, Refused):
@@ -284,7 +284,7 @@ def settle(case: Case, roster: Roster, now: datetime, /) -> Events:
 def _next(case: Case, roster: Roster, now: datetime) -> Events:
     if case.ended is not None:
         return ()
-    if stopped(case) is None and (tasks := _tasks(case, roster, now)):
+    if tasks := _tasks(case, roster, now):
         return tasks
     if fresh := tuple(plan for plan in owed(case, roster) if _is_fresh(case, plan)):
         return (StepsPlanned(steps=fresh, at=now),)
@@ -313,12 +313,15 @@ def _is_over(case: Case, roster: Roster) -> bool:
 
 
 def _tasks(case: Case, roster: Roster, now: datetime) -> Events:
-    for step in case.steps:
+    acts = stopped(case) is None
+    for step in (
+        case.steps if acts else case.of(Effect.LOG)
+    ):  # a case that must not act still keeps its record
         if any(task.step_id == step.step_id for task in case.tasks) or step.over:
             continue
         if raised := _task_of(case, step, now):
             return raised
-    return _nobody_told(case, roster, now)
+    return _nobody_told(case, roster, now) if acts else ()
 
 
 def _task_of(case: Case, step: Step, now: datetime) -> Events:
