@@ -306,7 +306,7 @@ class MailgunStandIn(StandIn):
     def _post(self, kind: str, body: bytes) -> None:
         # The signature stands in the body, made when Mailgun first wanted to tell: a later try has the same one.
         def headers(url: str, body: bytes, at: datetime) -> Mapping[str, str]:
-            return {"Content-Type": kind, "User-Agent": "mailgun/sandbox"}
+            return {"Content-Type": kind}
 
         self.outbox.append(SandboxDelivery(platform=self.platform, body=body, sign=headers))
 
