@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from types import TracebackType
 from typing import Self
 
@@ -49,6 +50,7 @@ from clinicrefund.triggers import (
 )
 
 _log = logging.getLogger("clinicrefund")
+_texts = cache(Texts)  # templates are compiled once in a process
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
@@ -93,7 +95,7 @@ class RefundOrchestrator:
         self._clock: Clock = clock or MachineClock()
         self._settings = settings or Settings()
         self._checked: dict[str, Clinic] = {}
-        self._texts = Texts(self._settings.texts)
+        self._texts = _texts(self._settings.texts)
         self._intake = Intake(journal=journal, bookings=bookings, clinic_of=self.clinic_of, clock=self._clock)
         self._deliveries = Deliveries(
             intake=self._intake, reports=Reports(intake=self._intake), work_of=self._work_on
