@@ -2,6 +2,7 @@
 
 import hmac
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,6 +44,7 @@ from clinicrefund.testing.stand_ins.athenahealth_shapes import (
     PRACTICE,
     PROVIDER_AWAY,
     ZONE,
+    RefusedByAthenahealth,
     sign,
 )
 from clinicrefund.triggers import AppointmentChanged, ByReference
@@ -665,6 +667,14 @@ async def test_the_cursor_stays_while_nothing_happens_and_moves_on_after_a_day(p
 
 
 @pytest.mark.anyio
+async def test_a_slot_that_is_open_again_is_nobodys_visit_and_not_told(polled: Polled) -> None:
+    desk = polled.desk
+    desk.practice.cancel_by_staff(desk.visit)
+    desk.practice.edit(desk.visit, appointmentstatus="o")
+    assert (await polled.fetch()).triggers == ()
+
+
+@pytest.mark.anyio
 async def test_a_refused_subscription_is_an_error_and_not_silence(desk: Desk) -> None:
     feed = AthenahealthFeed(CONFIG, desk.sandbox.session())
     desk.practice.fail(Fault.REFUSED, operation="POST /v1/{practice}/appointments/changed/subscription")
@@ -811,6 +821,80 @@ async def test_the_stand_ins_own_events_are_accepted(desk: Desk, reason: str) ->
     headers = {name.lower(): value for name, value in sent.sign("", sent.body, NOW).items()}
     received = await AthenahealthWebhooks(CONFIG).receive(delivery(sent.body, **headers), now=NOW)
     assert numbers(Page(triggers=received.triggers, cursor="")) == [desk.visit]
+
+
+# ---- what the stand-in refuses, as athenahealth does -------------------------------------------------------------
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+VISIT = f"/v1/{PRACTICE}/appointments/7"
+
+
+def asked(
+    stand_in: AthenahealthStandIn, method: str, path: str, body: str = "", query: str = ""
+) -> SandboxReply:
+    """An answer to somebody with a token, but without our adapter."""
+    client = {"authorization": "Basic " + b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()}
+    grant = b"grant_type=client_credentials&scope=athena/service/Athenanet.MDP.*"
+    given: Any = stand_in.answer("POST", "/oauth2/v1/token", SandboxRequest(headers=client, body=grant)).json
+    signed_in = {**FORM, "authorization": f"Bearer {given['access_token']}"}
+    request = SandboxRequest(method=method, headers=signed_in, body=body.encode(), raw_query=query)
+    return stand_in.answer(method, path, request)
+
+
+@pytest.fixture
+def practice() -> AthenahealthStandIn:
+    stand_in = AthenahealthStandIn()
+    stand_in.book(STARTS_AT, visit="7")
+    return stand_in
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("PUT", f"{VISIT}/cancel", "patientid=1", 400),
+        ("PUT", f"{VISIT}/cancel", "patientid=7965&appointmentcancelreasonid=99", 400),
+        ("POST", f"{VISIT}/notes", "displayonschedule=true", 400),
+        ("PUT", VISIT, "patientid=7965", 404),
+        ("GET", f"/v1/{PRACTICE}/appointments/8", "", 404),
+    ],
+)
+def test_the_stand_in_refuses_what_makes_no_sense(
+    practice: AthenahealthStandIn, method: str, path: str, body: str, status: int
+) -> None:
+    before = practice.inventory()
+    assert asked(practice, method, path, body).status == status
+    assert practice.inventory() == before
+
+
+def test_the_stand_in_takes_no_json(practice: AthenahealthStandIn) -> None:
+    request = SandboxRequest(path={"id": "7"}, headers={"content-type": "application/json"}, body=b"{}")
+    with pytest.raises(RefusedByAthenahealth):
+        practice.cancel(request)
+
+
+def test_the_stand_in_refuses_to_cancel_twice(practice: AthenahealthStandIn) -> None:
+    assert asked(practice, "PUT", f"{VISIT}/cancel", "patientid=7965").status == 200
+    assert asked(practice, "PUT", f"{VISIT}/cancel", "patientid=7965").status == 409
+
+
+@pytest.mark.parametrize("grant", [b"grant_type=password", b"grant_type=client_credentials&scope=other"])
+def test_the_stand_in_gives_no_token_for_another_grant(practice: AthenahealthStandIn, grant: bytes) -> None:
+    client = {"authorization": "Basic " + b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()}
+    assert (
+        practice.answer("POST", "/oauth2/v1/token", SandboxRequest(headers=client, body=grant)).status == 400
+    )
+
+
+def test_the_stand_in_uses_a_change_up_by_reading_unless_asked_not_to(practice: AthenahealthStandIn) -> None:
+    path = f"/v1/{PRACTICE}/appointments/changed"
+    for _ in range(2):
+        asked(practice, "POST", f"{path}/subscription")
+    assert "CheckIn" in practice.subscribed()
+    assert len(practice.subscribed()) == len(set(practice.subscribed()))
+    practice.cancel_by_staff("7")
+    totals: list[Any] = [asked(practice, "GET", path, query="leaveunprocessed=true").json]
+    totals += [asked(practice, "GET", path).json for _ in range(2)]
+    assert [one["totalcount"] for one in totals] == [1, 1, 0]
 
 
 # ---- set-up ----------------------------------------------------------------------------------------------------

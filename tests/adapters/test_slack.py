@@ -471,6 +471,70 @@ async def test_a_button_that_is_not_ours_is_kept_for_a_person(desk: Desk, change
         await received(form(payload))
 
 
+# ---- what the stand-in refuses, as Slack does --------------------------------------------------------------------
+
+
+def header(words: str) -> dict[str, Any]:
+    return {"type": "header", "text": {"type": "plain_text", "text": words}}
+
+
+def post(body: object, path: str = HOOK_PATH) -> SandboxReply:
+    stand_in, raw = SlackStandIn(), body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"content-type": "application/json; charset=utf-8"}
+    reply = stand_in.answer("POST", path, SandboxRequest(method="POST", headers=headers, body=raw))
+    assert bool(stand_in.messages()) is (reply.text == "ok")
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"{", "invalid_payload"),
+        ([], "invalid_payload"),
+        ({}, "no_text"),
+        ({"text": "x", "blocks": [header("x")] * 51}, "invalid_blocks"),
+        ({"text": "x", "blocks": [header("x" * 151)]}, "invalid_blocks"),
+        ({"text": "x", "blocks": [header("")]}, "invalid_blocks"),
+        ({"text": "x", "blocks": [{"type": "unheard-of"}]}, "invalid_blocks"),
+        ({"text": "x", "blocks": [{"type": "actions", "elements": [{"type": "button"}]}]}, "invalid_blocks"),
+        (
+            {
+                "text": "x",
+                "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "x" * 2900}}] * 5,
+            },
+            "invalid_blocks",
+        ),
+    ],
+)
+def test_the_stand_in_refuses_a_whole_message_for_one_fault(body: object, word: str) -> None:
+    reply = post(body)
+    assert (reply.status, reply.text) == (400, word)
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        (HOOK_PATH.replace(TEAM, "T-GONE"), "no_team"),
+        (HOOK_PATH.replace("B0SANDBOX", "B-GONE"), "no_service"),
+        (HOOK_PATH.replace(KEY, "x"), "invalid_token"),
+    ],
+)
+def test_the_stand_in_tells_which_part_of_the_url_is_wrong(path: str, word: str) -> None:
+    assert post({"text": "x"}, path).text == word
+
+
+def test_the_stand_in_sends_whoever_is_lost_to_the_documents() -> None:
+    assert post({"text": "x"}, "/triggers/x").status == 302
+
+
+@pytest.mark.anyio
+async def test_a_webhook_that_was_removed_refuses_every_message(desk: Desk) -> None:
+    desk.slack.says = "no_service"
+    assert isinstance(await desk.notifier.send(message()), Refused)
+    desk.slack.says = None
+    assert await desk.notifier.send(message()) == Done()
+
+
 # ---- set-up ----------------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from clinicrefund.testing.stand_in import (
 )
 from clinicrefund.testing.stand_ins.athenahealth_shapes import (
     EVENT_SECRET,
+    EVENTS,
     FLAGS,
     FROM_API,
     PATIENT_CANCELLED,
@@ -233,9 +234,9 @@ class AthenahealthStandIn(StandIn):
 
     @route("POST", "/v1/{practice}/appointments/changed/subscription")
     def subscribe(self, request: SandboxRequest) -> SandboxReply:
-        name = request.form().get("eventname", "CancelAppointment")
-        if name not in self._subscribed:
-            self._subscribed.append(name)
+        name = request.form().get("eventname")
+        wanted = [name] if name else EVENTS
+        self._subscribed += [one for one in wanted if one not in self._subscribed]
         return SandboxReply(json={"success": True})
 
     @route("GET", "/v1/{practice}/appointments/changed")

@@ -23,6 +23,9 @@ FROM_API: Object = {"id": "-5", "name": "CANCELLED FROM API", "flags": {"slotava
 
 FLAGS = ("noshow", "patientrescheduled", "providerunavailable", "slotavailable")
 
+EVENTS = ("ScheduleAppointment", "CheckIn", "CheckOut", "UpdateAppointment", "CancelAppointment")
+"""What a subscription that names no event covers, as far as it happens here."""
+
 _DAY, _CLOCK, _STAMP = "%m/%d/%Y", "%H:%M", "%m/%d/%Y %H:%M:%S"
 _TOPICS = "https://api.platform.athenahealth.com/fhir/r4/SubscriptionTopic/"
 
