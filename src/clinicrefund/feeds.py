@@ -6,7 +6,7 @@ from clinicrefund.case.events import FeedRead
 from clinicrefund.case.ids import feed_stream
 from clinicrefund.clinic import Clinic
 from clinicrefund.errors import JournalConflict
-from clinicrefund.intake import ClinicOf, accepting
+from clinicrefund.intake import ClinicOf, accepting, told_apart
 from clinicrefund.ports import Append, Clock, Journal
 from clinicrefund.streams import commit, fresh, read
 
@@ -42,10 +42,10 @@ class Feeds:
             return
         now = self.clock.now()
         page = await feed.fetch(last.cursor, now=now)
+        told = told_apart(attrs.evolve(trigger, clinic_id=clinic.clinic_id) for trigger in page.triggers)
         appends: dict[str, Append] = {}
-        for trigger in page.triggers:
-            told = attrs.evolve(trigger, clinic_id=clinic.clinic_id)
-            for append in accepting(told, now=now, source=last.feed):
+        for trigger in told:
+            for append in accepting(trigger, now=now, source=last.feed):
                 if not await self.journal.read(append.stream):
                     appends[append.stream] = append
         due = now if page.more else now + feed.every
