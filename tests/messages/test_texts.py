@@ -132,7 +132,7 @@ DISTINCT = st.text("QXZWKJ", min_size=12, max_size=20)
     clinic=st.text("VGHY", min_size=12, max_size=20),
     starts_at=st.datetimes(datetime(2031, 1, 1), datetime(2049, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
 )
-def test_without_an_agreement_no_detail_is_in_any_message(  # noqa: PLR0917  hypothesis names what it draws
+def test_without_an_agreement_no_detail_is_in_any_message(
     name: str, service: str, practitioner: str, task: str, clinic: str, starts_at: datetime
 ) -> None:
     for (audience, state), locale in EVERYWHERE:

@@ -265,7 +265,7 @@ async def test_a_refund_seen_for_a_visit_still_booked_is_a_task_and_cancels_noth
                 reference=outside,
                 state=RefundState.SETTLED,
                 amount=usd("20"),
-            )  # fmt: skip
+            )
         )
         assert [task.kind for task in case.tasks] == [TaskKind.OUTSIDE_REFUND]
         assert await r.refunds.case_of("A-1") is None

@@ -33,7 +33,7 @@ def structure_value(value: object, shape: type[_T], /) -> _T:
 
     try:
         return _converter().structure(value, shape)
-    except Exception as misfit:  # cattrs raises groups that hold the values: only the places may leave
+    except Exception as misfit:  # noqa: BLE001 - cattrs raises groups that hold the values: only the places may leave
         places = "; ".join(line.rpartition(" @ ")[2] for line in transform_error(misfit)[:3])
         raise Unreadable(f"the body does not have the expected shape at {places}") from None
 

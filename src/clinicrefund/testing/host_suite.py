@@ -117,7 +117,7 @@ _OF_BOOKINGS: Mapping[str, Callable[[BookingsBench], Awaitable[None]]] = {
 async def check_token_store(store: Callable[[], TokenStore], /) -> Report:
     """Tries every promise of `clinicrefund.TokenStore` on a store of your own; ``store`` gives an empty one each time.
 
-    Not proven here, because it takes the end of a process: that what `save` accepted outlives it.
+    Not proven here, because it takes the end of a process: that what was saved outlives it.
     """
     return Report(checks=await check_each(_OF_STORES, store))
 
