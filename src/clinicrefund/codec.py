@@ -4,11 +4,12 @@ A journal stores what comes out of here and reads nothing in it.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from clinicrefund.case.events import Event, Order
 from clinicrefund.digest import digest
@@ -51,10 +52,10 @@ def decode(stream: str, record: Record, /) -> Event:
             f"stream {stream} holds a record of kind {record.kind}, which this version of clinicrefund does not know; "
             "use the version that wrote it, or a newer one"
         )
-    body = json.loads(record.body)
-    for older in range(int(version), _VERSIONS.get(name, 1)):
-        body = _UPCASTERS[name, older](body)
     try:
+        body = json.loads(record.body)
+        for older in range(int(version), _VERSIONS.get(name, 1)):
+            body = _UPCASTERS[name, older](body)
         event: Event = _converter().structure(body, kind)
     except Exception:  # noqa: BLE001 - whatever cattrs raises holds the values, and they may be a patient's
         raise JournalError(
@@ -74,7 +75,16 @@ def _converter() -> "Converter":
     from cattrs import Converter
     from cattrs.strategies import configure_tagged_union
 
-    converter = Converter(omit_if_default=True)
+    # JSON knows no sets. They are sorted, so that equal ones give equal bytes.
+    converter = Converter(omit_if_default=True, unstruct_collection_overrides={AbstractSet: sorted})
+    # What is kept as a collection is a set, too; cattrs leaves the members of that type as they are.
+    converter.register_unstructure_hook_func(
+        _is_collection, lambda members: sorted(converter.unstructure(member) for member in members)
+    )
+    converter.register_structure_hook_func(
+        _is_collection,
+        lambda members, kind: frozenset(converter.structure(member, get_args(kind)[0]) for member in members),
+    )
     converter.register_unstructure_hook(datetime, datetime.isoformat)
     converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
     converter.register_unstructure_hook(date, date.isoformat)
@@ -87,9 +97,6 @@ def _converter() -> "Converter":
     converter.register_structure_hook(Decimal, lambda text, _: Decimal(text))
     converter.register_unstructure_hook(Money, lambda money: [money.minor_units, money.currency])
     converter.register_structure_hook(Money, lambda two, _: Money(minor_units=two[0], currency=two[1]))
-    converter.register_unstructure_hook(
-        frozenset, lambda members: sorted(converter.unstructure(m) for m in members)
-    )
     converter.register_unstructure_hook(Percent, lambda percent: str(percent.of_hundred))
     converter.register_structure_hook(Percent, lambda text, _: Percent(text))
     # An amount is a list, a percentage a text, a span of time a number: each union of them tells itself apart.
@@ -117,6 +124,10 @@ def _converter() -> "Converter":
         _register_optional(converter, union)
     _register_optional(converter, Percent | Money)
     return converter
+
+
+def _is_collection(kind: Any) -> bool:
+    return get_origin(kind) is Collection
 
 
 def _register_optional(converter: "Converter", union: Any) -> None:
