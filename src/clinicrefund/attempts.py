@@ -27,7 +27,7 @@ from clinicrefund.outcomes import Outcome, Unknown
 from clinicrefund.ports import FOREVER, Adapter, Append, Capabilities, Clock
 from clinicrefund.sending import Write, announce
 from clinicrefund.settings import Settings
-from clinicrefund.streams import CaseFile
+from clinicrefund.streams import CaseFile, Others
 
 _O = TypeVar("_O", bound=Order)
 
@@ -42,12 +42,15 @@ class BytesChanged(ClinicRefundError):
 
 @attrs.frozen(kw_only=True)
 class Sending:
-    """Where a write goes: what its start records besides the order, and what must be committed together with it."""
+    """Where a write goes: what its start records besides the order, and what must be committed together with it.
+    ``release``: what must be committed where nothing left, so that nothing stays reserved for it.
+    """
 
     platform: str
     account: str = ""
     live: bool = True
     reserve: Sequence[Append] = ()
+    release: Others | None = None
 
 
 async def attempt(
@@ -108,7 +111,7 @@ async def attempt(
         if announced and token is not None and error.operation != announced[-1]:
             # It comes from a read after the write had gone through: the write itself is not what failed.
             return Unknown(why=f"{error.operation} failed after {announced[-1]}")
-        await postpone(file, step, error, clock)
+        await postpone(file, step, error, clock, withdrawn=bool(announced), others=sending.release)
         return None
     except (NotOurs, BytesChanged, JournalError):
         raise
@@ -134,8 +137,20 @@ def _check(
         raise BytesChanged(f"step {ours.step_id} was started with other bytes")
 
 
-async def postpone(file: CaseFile, step: Step, error: PlatformError, clock: Clock) -> None:
-    """Nothing happened: the same attempt goes on later. A person is asked where waiting does not help."""
+async def postpone(
+    file: CaseFile,
+    step: Step,
+    error: PlatformError,
+    clock: Clock,
+    /,
+    *,
+    withdrawn: bool = False,
+    others: Others | None = None,
+) -> None:
+    """Nothing happened: the same attempt goes on later. A person is asked where waiting does not help.
+
+    ``withdrawn``: a start had been announced for it.
+    """
     now = clock.now()
     wait = error.retry_after if isinstance(error, RateLimited) else None
     until = now + (wait if wait is not None else try_again_after(step.postponed))
@@ -144,7 +159,10 @@ async def postpone(file: CaseFile, step: Step, error: PlatformError, clock: Cloc
         there = case.step(step.step_id)
         if there is None or there.over:
             return ()
-        events: Events = (StepPostponed(step_id=step.step_id, until=until, why=type(error).__name__, at=now),)
+        put_off_to = StepPostponed(
+            step_id=step.step_id, until=until, why=type(error).__name__, withdrawn=withdrawn, at=now
+        )
+        events: Events = (put_off_to,)
         named = {"via": step.via, "effect": step.effect}
         if isinstance(error, CredentialsRefused):
             return events + raise_task(case, TaskKind.CREDENTIALS, now, step=there, **named)
@@ -153,4 +171,4 @@ async def postpone(file: CaseFile, step: Step, error: PlatformError, clock: Cloc
             return events + raise_task(case, TaskKind.UNAVAILABLE, now, step=there, since=since, **named)
         return events
 
-    await file.record(put_off)
+    await file.record(put_off, others)

@@ -24,7 +24,7 @@ from clinicrefund.case.events import (
 )
 from clinicrefund.case.evolve import evolve
 from clinicrefund.case.ids import alias_stream, case_id, case_stream, delivery_stream, question_id
-from clinicrefund.case.plan import Roster, Seat
+from clinicrefund.case.plan import Roster, Seat, stopped
 from clinicrefund.case.state import Case
 from clinicrefund.clinic import Clinic
 from clinicrefund.digest import digest
@@ -150,11 +150,19 @@ class Intake:
                     continue  # somebody opened it, or joined the payment, at the same moment: look again
                 return name
             file = CaseFile(self.journal, self.clock, roster_of(clinic), stream)
-            if _is_later_episode(file.case, trigger):
+            if _is_later_episode(file.case, trigger) or await self._has_begun(file.case, trigger):
                 episode += 1
                 continue
             await self.learn(file, clinic, trigger, delivery)
             return name
+
+    async def _has_begun(self, case: Case, trigger: OfAppointment) -> bool:
+        """Whether a move or reinstatement is of a later episode: one that had begun when it happened."""
+        if isinstance(trigger, AppointmentCancelled | AppointmentMissed) or case.appointment_id is None:
+            return False
+        name = case_id(case.clinic_id, case.appointment_id, case.episode + 1)
+        later = await find_case(self.journal, self.clock, Roster(), name)
+        return later is not None and min(known.at for known in later.case.triggers) <= trigger.at
 
     async def learn(self, file: CaseFile, clinic: Clinic, trigger: Trigger, delivery: Stream, /) -> None:
         """The trigger becomes a fact of this case."""
@@ -280,10 +288,10 @@ def _is_later_episode(case: Case, trigger: Trigger) -> bool:
         return False
     if case.reinstated_at is not None and case.reinstated_at < trigger.at:
         return case.ended is not None or bool(case.steps)
-    if case.ended is EndReason.NOT_A_CANCELLATION:
+    if stopped(case) is EndReason.NOT_A_CANCELLATION:
         return all(known.at < trigger.at for known in case.triggers)
     moves = [known.at for known in case.triggers if isinstance(known, AppointmentRescheduled)]
-    return case.ended is EndReason.MOVED and max(moves) + _ECHO < trigger.at
+    return stopped(case) is EndReason.MOVED and max(moves) + _ECHO < trigger.at
 
 
 def _told(visit: Appointment, trigger: AppointmentChanged, booking: Booking) -> OfAppointment | None:

@@ -12,6 +12,7 @@ import attrs
 
 from clinicrefund.case import decide
 from clinicrefund.case.decide import Events
+from clinicrefund.case.events import Effect
 from clinicrefund.case.ids import case_id as name_of_case
 from clinicrefund.case.ids import case_stream, delivery_stream
 from clinicrefund.case.plan import Roster
@@ -37,8 +38,9 @@ from clinicrefund.messages import Texts
 from clinicrefund.model import Booking
 from clinicrefund.money import Money
 from clinicrefund.policy import Decision
-from clinicrefund.ports import Bookings, Clock, Journal
+from clinicrefund.ports import Append, Bookings, Clock, Journal
 from clinicrefund.reports import Poke, Reports
+from clinicrefund.reserving import answered
 from clinicrefund.running import run
 from clinicrefund.settings import Settings
 from clinicrefund.startup import check_clinic, check_journal, check_settings
@@ -272,12 +274,18 @@ class RefundOrchestrator:
         the platform's reference of what was done by hand.
         """
         now, case = self._clock.now(), await self.case(case_id)
+
+        def answer(case: Case) -> Events:
+            return decide.resolve(case, task_id, choice, now, by=by, reference=reference, note=note)
+
+        answer(case)  # refused before anything follows from it
         if choice is Choice.THIS_BOOKING and case.is_question:
             return await self._answer(case, task_id, by=by, reference=reference, note=note)
-        return await self._say(
-            case_id,
-            lambda case: decide.resolve(case, task_id, choice, now, by=by, reference=reference, note=note),
-        )
+        about = next((task.step_id for task in case.tasks if task.task_id == task_id), None)
+        step = case.step(about) if about is not None else None
+        if step is None or step.plan.effect is not Effect.REFUND:
+            return await self._say(case_id, answer)
+        return await self._say(case_id, answer, lambda work: answered(work, step, choice, reference))
 
     # ---- work --------------------------------------------------------------------------------------------------
 
@@ -351,11 +359,17 @@ class RefundOrchestrator:
             texts=self._texts,
         )
 
-    async def _say(self, case_id: str, command: Callable[[Case], Events]) -> Case:
+    async def _say(
+        self,
+        case_id: str,
+        command: Callable[[Case], Events],
+        others: Callable[[Work], Awaitable[Sequence[Append]]] | None = None,
+    ) -> Case:
         clinic = await self.clinic_of((await self.case(case_id)).clinic_id)
         file = await CaseFile.open(self._journal, self._clock, roster_of(clinic), case_id)
-        await file.record(command)
-        return await run(self._work_on(clinic, file))
+        work = self._work_on(clinic, file)
+        await file.record(command, None if others is None else lambda: others(work))
+        return await run(work)
 
     async def _answer(
         self, case: Case, task_id: str, *, by: str, reference: str | None, note: str | None

@@ -4,33 +4,28 @@ Rules 3 to 9 of the design: name the payment canonically, read its stream, ask t
 others moved, never more than is left, reserve and start in one commit.
 """
 
-import attrs
-
+from clinicrefund.adopting import adopt, others_owe
 from clinicrefund.attempts import BytesChanged, NotOurs, Sending, attempt, postpone
-from clinicrefund.case.decide import Events, raise_task
+from clinicrefund.case.decide import raise_task
 from clinicrefund.case.events import (
     CaseJoined,
     Effect,
-    OutsideRefundAdopted,
-    PaymentNamed,
-    PlannedStep,
     RefundReserved,
     ReservationReleased,
     ReservationSpent,
     StepAsked,
-    StepNamed,
     TaskKind,
 )
-from clinicrefund.case.ids import alias_stream, payment_stream, refund_stream, step_id
-from clinicrefund.case.payment import PaymentBook
 from clinicrefund.case.schedule import ask_again_after, watch_again_after
 from clinicrefund.case.state import Case, Step
-from clinicrefund.errors import CaseNotFound, InputRefused, JournalConflict, PlatformError
-from clinicrefund.model import AppointmentStatus, Payment
+from clinicrefund.case.status import Choice
+from clinicrefund.errors import JournalConflict, PlatformError
+from clinicrefund.model import AppointmentStatus
 from clinicrefund.money import Money
-from clinicrefund.orders import PaymentState, RefundOrder
+from clinicrefund.orders import RefundOrder
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused
-from clinicrefund.ports import Append, PaymentGateway
+from clinicrefund.ports import Append
+from clinicrefund.reserving import There, look, named, release, release_idle
 from clinicrefund.steps import (
     Work,
     ask_later,
@@ -41,18 +36,7 @@ from clinicrefund.steps import (
     look_at_visit,
     may_send,
 )
-from clinicrefund.streams import CaseFile, Stream, book_of, read
-
-
-@attrs.frozen(kw_only=True)
-class _Payment:
-    """A payment as it stands: in the booking, at the gateway, and in its stream as that was read before asking."""
-
-    payment: Payment
-    gateway: PaymentGateway
-    state: PaymentState
-    stream: Stream
-    book: PaymentBook
+from clinicrefund.streams import book_of, read
 
 
 async def refund(work: Work, step: Step, /) -> None:
@@ -72,27 +56,45 @@ async def refund(work: Work, step: Step, /) -> None:
 
 async def _refund(work: Work, step: Step) -> None:
     try:
-        there = await _look(work, step)
+        there = await look(work, step)
         if isinstance(there, Refused):
-            await end(work, step, there)
+            await _not_shown(work, step, there)
             return
         order = _order(work.file.case, step, there)
-        found = await there.gateway.find_refund(order, reference=step.reference)
+        reference = _reference(step, there)
+        found = await there.gateway.find_refund(order, reference=reference)
     except PlatformError as error:
         await postpone(work.file, step, error, work.clock)
         return
-    if isinstance(found, Refused) and step.untouched:
-        found = None  # an earlier attempt that failed for good; this one has not left
+    if isinstance(found, Refused) and (step.untouched or (step.attempt > 1 and reference is None)):
+        found = None  # it may be an earlier attempt that failed for good, and says nothing of this one
     if isinstance(step.outcome, Done) and not isinstance(found, Refused):
         await _watch(work, step)
     elif found is not None:
         await _end(work, step, there, order, found, found=True)
-    elif step.reference is not None:
+    elif reference is not None:
         await ask_later(work, step)
     elif step.started is not None:
         await _again(work, step, there, order)
     elif await _may_start(work, step, there):
         await _send(work, step, there, order)
+
+
+def _reference(step: Step, there: There) -> str | None:
+    """The gateway's name of the refund, as far as the step or the payment knows it."""
+    held = there.book.of(step.step_id)
+    return step.reference or (held.reference if held is not None and held.spent else None)
+
+
+async def _not_shown(work: Work, step: Step, there: Refused) -> None:
+    """The payment is not to be seen: a refusal, as long as nothing has left. Afterwards it proves nothing."""
+    if step.untouched:
+        await end(work, step, there)
+    elif isinstance(step.outcome, Done):
+        await _watch(work, step)
+    else:
+        await bytes_changed(work, step, "through an account that showed the payment")
+        await ask_later(work, step)
 
 
 async def _watch(work: Work, step: Step) -> None:
@@ -102,30 +104,7 @@ async def _watch(work: Work, step: Step) -> None:
     await work.file.record(lambda _: (asked,))
 
 
-async def _look(work: Work, step: Step) -> _Payment | Refused:
-    """The payment, asked for after its stream was read: so whoever reserves in between is noticed."""
-    booking = work.file.case.booking
-    payment = next(p for p in booking.payments if p.payment_id == step.plan.payment_id) if booking else None
-    if payment is None or payment.gateway not in work.clinic.gateways:
-        return Refused(reason=RefusalReason.NOT_FOUND, code="no such gateway")
-    gateway = work.clinic.gateways[payment.gateway]
-    alias = await read(work.journal, alias_stream(work.clinic.clinic_id, payment.gateway, payment.reference))
-    name = book_of(alias).alias_of
-    while True:
-        stream = await read(work.journal, name) if name is not None else None
-        try:
-            state = await gateway.get_payment(payment.reference)
-        except InputRefused:
-            return Refused(reason=RefusalReason.NOT_FOUND)
-        canonical = payment_stream(gateway.platform, state.account, state.reference)
-        if stream is not None and canonical == name:
-            return _Payment(
-                payment=payment, gateway=gateway, state=state, stream=stream, book=book_of(stream)
-            )
-        name = canonical
-
-
-def _order(case: Case, step: Step, there: _Payment) -> RefundOrder:
+def _order(case: Case, step: Step, there: There) -> RefundOrder:
     if step.started is not None and isinstance(step.started.order, RefundOrder):
         return step.started.order
     return RefundOrder(
@@ -141,7 +120,7 @@ def _order(case: Case, step: Step, there: _Payment) -> RefundOrder:
 # ---- may it leave? ---------------------------------------------------------------------------------------------
 
 
-async def _again(work: Work, step: Step, there: _Payment, order: RefundOrder) -> None:
+async def _again(work: Work, step: Step, there: There, order: RefundOrder) -> None:
     """Started before, and not found."""
     started, gateway = step.started, there.gateway
     if started is None:
@@ -164,7 +143,7 @@ async def _again(work: Work, step: Step, there: _Payment, order: RefundOrder) ->
         await _send(work, fresh, there, order)
 
 
-async def _may_go_on(work: Work, step: Step, there: _Payment) -> bool:
+async def _may_go_on(work: Work, step: Step, there: There) -> bool:
     """For the same bytes again: what may have changed since they first left."""
     if there.state.disputed:
         return await _ask(work, step, TaskKind.DISPUTED, via=step.via)
@@ -174,7 +153,7 @@ async def _may_go_on(work: Work, step: Step, there: _Payment) -> bool:
     return await _still_cancelled(work, step)
 
 
-async def _may_start(work: Work, step: Step, there: _Payment) -> bool:
+async def _may_start(work: Work, step: Step, there: There) -> bool:
     """Every reason not to send, each ending in a task, a wait, or money that others moved."""
     owed, state, book = step.plan.amount, there.state, there.book
     if owed is None or owed.currency != state.captured.currency:
@@ -190,18 +169,18 @@ async def _may_start(work: Work, step: Step, there: _Payment) -> bool:
     open_besides = book.open_besides(step.step_id)
     outside = book.outside(state)
     if open_besides and (outside or not there.gateway.capabilities.concurrent):
-        return await _wait(work, step)
+        return await _wait(work, step, there)
     if outside and not _asked(work.file.case, step):
         return await _outside(work, step, there, outside, owed)
     left = book.left(state, step.step_id)
     if owed <= left:
         return True
     if open_besides:
-        return await _wait(work, step)
+        return await _wait(work, step, there)
     return await _ask(work, step, TaskKind.SHORTAGE, via=step.via, left=str(left), owed=str(owed))
 
 
-def _sayable(there: _Payment, owed: Money) -> bool:
+def _sayable(there: There, owed: Money) -> bool:
     can = there.gateway.capabilities
     known = can.currencies is None or owed.currency in can.currencies
     return known and (can.partial or owed == there.state.captured)
@@ -211,6 +190,7 @@ def _asked(case: Case, step: Step) -> bool:
     """Whether a person has seen the money that others sent, and said to go on."""
     return any(
         note.task_id.startswith(f"{step.step_id}:{TaskKind.OUTSIDE_REFUND.value}")
+        and note.choice is Choice.TRY_AGAIN
         for note in case.resolutions
     )
 
@@ -220,7 +200,13 @@ async def _still_cancelled(work: Work, step: Step) -> bool:
     case, now = work.file.case, work.now()
     for confirm in case.of(Effect.CONFIRM):
         update = next((s for s in case.of(Effect.UPDATE) if s.via == confirm.via), confirm)
-        by_hand = any(note.task_id.startswith((confirm.step_id, update.step_id)) for note in case.resolutions)
+        by_hand = any(
+            note.task_id.startswith(
+                (confirm.step_id, update.step_id, f"{step.step_id}:{TaskKind.CHANGED_SINCE.value}")
+            )
+            and note.choice in (Choice.THIS_BOOKING, Choice.DONE_BY_HAND, Choice.SKIP)
+            for note in case.resolutions
+        )
         recent = update.ended_at is not None and now - update.ended_at < work.settings.lease
         if by_hand or recent:
             continue
@@ -237,56 +223,14 @@ async def _still_cancelled(work: Work, step: Step) -> bool:
     return True
 
 
-async def _outside(work: Work, step: Step, there: _Payment, outside: Money, owed: Money) -> bool:
+async def _outside(work: Work, step: Step, there: There, outside: Money, owed: Money) -> bool:
     """Money that others sent back on this payment: ours if exactly this case owes at least that; else a person's."""
-    alone = there.payment.share is None and not await _others_owe(work, there)
+    alone = there.payment.share is None and not await others_owe(work, there)
     if not (alone and outside <= owed):
         return await _ask(
             work, step, TaskKind.OUTSIDE_REFUND, amount=str(outside), gateway=step.via, reference="unknown"
         )
-    await adopt(work.file, step, outside, None, work)
-    return False
-
-
-async def adopt(file: CaseFile, step: Step, amount: Money, reference: str | None, work: Work, /) -> None:
-    """Counts money that others sent as this case's; the rest of what it owes is planned anew."""
-    case_id, payment_id = file.case.case_id, step.plan.payment_id or ""
-    taken = len([s for s in file.case.of(Effect.REFUND) if s.plan.payment_id == payment_id and s.found])
-    name = f"refund:{step.via}:{payment_id}:outside:{taken + 1}"
-    plan = PlannedStep(
-        step_id=step_id(case_id, name), name=name, effect=Effect.REFUND, via=step.via,
-        after=step.after, payment_id=payment_id, amount=amount,
-    )  # fmt: skip
-    adopted = OutsideRefundAdopted(step=plan, reference=reference, at=work.now())
-
-    def decide(case: Case) -> Events:
-        there = case.step(step.step_id)
-        return (adopted,) if there is not None and there.untouched else ()
-
-    async def others() -> list[Append]:
-        payment = await _look(work, step)
-        if isinstance(payment, Refused):
-            return []
-        spent = (
-            RefundReserved(step_id=plan.step_id, amount=amount, at=work.now()),
-            ReservationSpent(step_id=plan.step_id, reference=reference, at=work.now()),
-        )
-        return [payment.stream.add(*spent), *await _named(work, payment, plan.step_id, reference)]
-
-    await file.record(decide, others)
-
-
-async def _others_owe(work: Work, there: _Payment) -> bool:
-    """Whether another open case may still send money back on this payment."""
-    for case_id in there.book.cases:
-        if case_id == work.file.case.case_id:
-            continue
-        try:
-            other = await CaseFile.open(work.journal, work.clock, work.file.roster, case_id)
-        except CaseNotFound:
-            continue
-        if other.case.ended is None and any(not s.resolved for s in other.case.of(Effect.REFUND)):
-            return True
+    await adopt(work, step, there, outside, None)
     return False
 
 
@@ -297,7 +241,8 @@ async def _ask(work: Work, step: Step, kind: TaskKind, **values: str) -> bool:
     return False
 
 
-async def _wait(work: Work, step: Step) -> bool:
+async def _wait(work: Work, step: Step, there: There) -> bool:
+    await release_idle(work, there, step.step_id)
     now = work.now()
     asked = StepAsked(step_id=step.step_id, until=now + ask_again_after(0), at=now)
     await work.file.record(lambda _: (asked,))
@@ -307,22 +252,25 @@ async def _wait(work: Work, step: Step) -> bool:
 # ---- send it, and keep what came of it ---------------------------------------------------------------------------
 
 
-async def _send(work: Work, step: Step, there: _Payment, order: RefundOrder) -> None:
+async def _send(work: Work, step: Step, there: There, order: RefundOrder) -> None:
     now, case_id = work.now(), work.file.case.case_id
     held = there.book.of(step.step_id)
+    kept = held is not None and held.amount == order.amount
     reserve = [
         there.stream.add(
             *(() if case_id in there.book.cases else (CaseJoined(case_id=case_id, at=now),)),
-            *(
-                ()
-                if held is not None
-                else (RefundReserved(step_id=step.step_id, amount=order.amount, at=now),)
-            ),
-        )
+            *(() if kept else (RefundReserved(step_id=step.step_id, amount=order.amount, at=now),)),
+        ),
+        *await named(work, there, step.step_id, None),
     ]
+
+    async def nothing_left() -> list[Append]:
+        return await release(work, there, step.step_id, "nothing left") if step.started is None else []
+
     sending = Sending(
-        platform=there.gateway.platform, account=there.state.account, live=there.state.live, reserve=reserve
-    )
+        platform=there.gateway.platform, account=there.state.account, live=there.state.live, reserve=reserve,
+        release=nothing_left,
+    )  # fmt: skip
     try:
         outcome = await attempt(
             work.file, step, order, there.gateway.refund, there.gateway, there.gateway.capabilities, sending,
@@ -335,12 +283,10 @@ async def _send(work: Work, step: Step, there: _Payment, order: RefundOrder) -> 
         return
     if outcome is not None:
         await _end(work, step, there, order, outcome)
-    elif (now_there := work.file.case.step(step.step_id)) is not None and now_there.started is None:
-        await _release(work, step, there, "nothing left")
 
 
 async def _end(
-    work: Work, step: Step, there: _Payment, order: RefundOrder, outcome: Outcome, /, *, found: bool = False
+    work: Work, step: Step, there: There, order: RefundOrder, outcome: Outcome, /, *, found: bool = False
 ) -> None:
     """Keeps the outcome, and with it what it means for the payment: spent, or released."""
 
@@ -354,7 +300,7 @@ async def _end(
                 known = held is not None and held.spent and held.reference == reference
                 events = () if known else (spent,) if held is not None else (reserved, spent)
                 appends = [stream.add(*events)] if events else []
-                return [*appends, *await _named(work, there, step.step_id, reference)]
+                return [*appends, *await named(work, there, step.step_id, reference)]
             case Refused(reason=reason) if held is not None:
                 return [stream.add(ReservationReleased(step_id=step.step_id, why=reason.value, at=now))]
             case _:
@@ -366,28 +312,4 @@ async def _end(
     )  # fmt: skip
 
 
-async def _release(work: Work, step: Step, there: _Payment, why: str) -> None:
-    async def others() -> list[Append]:
-        stream = await read(work.journal, there.stream.name)
-        held = book_of(stream).of(step.step_id)
-        gone = ReservationReleased(step_id=step.step_id, why=why, at=work.now())
-        return [stream.add(gone)] if held is not None and not held.spent else []
-
-    await work.file.record(lambda _: (), others)
-
-
-async def _named(work: Work, there: _Payment, step: str, reference: str | None) -> list[Append]:
-    """By the gateway's reference of the refund, and by each name of the payment, the case is found again."""
-    appends, now = list[Append](), work.now()
-    if reference is not None:
-        stream = await read(work.journal, refund_stream(there.gateway.platform, reference))
-        if not stream.events:
-            appends.append(stream.add(StepNamed(step_id=step, at=now)))
-    for name in {there.payment.reference, there.state.reference}:
-        alias = await read(work.journal, alias_stream(work.clinic.clinic_id, there.payment.gateway, name))
-        if book_of(alias).alias_of is None:
-            appends.append(alias.add(PaymentNamed(stream=there.stream.name, at=now)))
-    return appends
-
-
-__all__ = ["adopt", "refund"]
+__all__ = ["refund"]

@@ -9,8 +9,16 @@ from typing import TypeAlias
 
 import attrs
 
+from clinicrefund.adopting import adopt
 from clinicrefund.case import decide
-from clinicrefund.case.events import AddressOptedOut, Effect, StepNamed, TaskKind
+from clinicrefund.case.events import (
+    AddressOptedOut,
+    CaseReopened,
+    Effect,
+    ReservationSpent,
+    StepNamed,
+    TaskKind,
+)
 from clinicrefund.case.ids import alias_stream, case_of_step, message_stream, opt_out_stream, refund_stream
 from clinicrefund.case.plan import stopped
 from clinicrefund.case.state import Case, Step
@@ -19,11 +27,11 @@ from clinicrefund.clinic import Clinic
 from clinicrefund.errors import CommandRefused
 from clinicrefund.intake import Intake, find_case, roster_of
 from clinicrefund.model import Channel
-from clinicrefund.outcomes import Done
+from clinicrefund.outcomes import Done, Refused
 from clinicrefund.ports import Append, PaymentGateway
-from clinicrefund.refunding import adopt
+from clinicrefund.reserving import look
 from clinicrefund.steps import Work
-from clinicrefund.streams import CaseFile, Stream, book_of, commit, read
+from clinicrefund.streams import EMPTY, CaseFile, Stream, book_of, commit, read
 from clinicrefund.triggers import (
     ApprovalAnswered,
     ByContact,
@@ -64,7 +72,10 @@ class Reports:
             await self._worked(delivery, file.case.case_id)
             return (Poke(case_id=file.case.case_id, step_id=step_id),)
         files = await self._cases_on(clinic, report.about)
-        if report.reference is None or report.state in (RefundState.FAILED, RefundState.CANCELLED):
+        gone = report.state in (RefundState.FAILED, RefundState.CANCELLED)
+        if gone and (poke := await self._counted(clinic, report, delivery)) is not None and poke.case_id:
+            return (poke,)
+        if report.reference is None or gone:
             await self._worked(delivery, *(file.case.case_id for file in files))
             return tuple(Poke(case_id=file.case.case_id) for file in files if file.case.ended is None)
         return await self._outside(clinic, report, delivery, files, work_of)
@@ -73,8 +84,8 @@ class Reports:
         """Every case on the payment learns of it: before money leaves it stops it, afterwards it is a task."""
         files = await self._cases_on(clinic, report.about)
         for file in files:
-            await self.intake.learn(file, clinic, report, delivery)
-        await self._worked(delivery)
+            await self.intake.learn(file, clinic, report, EMPTY)
+        await self._worked(delivery, *(file.case.case_id for file in files))
         return tuple(Poke(case_id=file.case.case_id) for file in files)
 
     async def message(self, clinic: Clinic, report: DeliveryReported, delivery: Stream, /) -> Sequence[Poke]:
@@ -95,7 +106,10 @@ class Reports:
             if report.delivery is Delivery.DELIVERED or step is None or _told_otherwise(case, step):
                 return ()
             state = step.plan.tells.value.replace("_", " ") if step.plan.tells is not None else ""
-            return decide.raise_task(case, TaskKind.NOT_TOLD, now, state=state)
+            again: decide.Events = (
+                (CaseReopened(why="a message did not arrive", at=now),) if case.ended else ()
+            )
+            return again + decide.raise_task(case, TaskKind.NOT_TOLD, now, state=state)
 
         await file.record(undelivered, self.intake.worked(delivery, file.case.case_id))
         return (Poke(case_id=file.case.case_id, step_id=step_id),)
@@ -156,14 +170,17 @@ class Reports:
                 for step in file.case.of(Effect.REFUND)
                 if _in_doubt(step)
             )
-        if await self._known(clinic, report):
-            await self._worked(delivery, *(file.case.case_id for file in files))
-            return ()
+        if (poke := await self._counted(clinic, report, delivery)) is not None:
+            return (poke,) if poke.case_id else ()
         owing = [(file, step) for file in files for step in _owing(file.case, report)]
         if len(owing) == 1 and report.amount is not None:
             file, step = owing[0]
-            await adopt(file, step, report.amount, report.reference, work_of(clinic, file))
-            await self._worked(delivery, file.case.case_id)
+            work = work_of(clinic, file)
+            there = await look(work, step)
+            if not isinstance(there, Refused) and await adopt(
+                work, step, there, report.amount, report.reference
+            ):
+                await self._worked(delivery, file.case.case_id)
             return (Poke(case_id=file.case.case_id),)
         if len(files) == 1 and _will_look(files[0].case):
             await self._worked(delivery, files[0].case.case_id)
@@ -180,14 +197,44 @@ class Reports:
         )
         return (Poke(case_id=case_id),)
 
-    async def _known(self, clinic: Clinic, report: RefundReported) -> bool:
-        """Whether the money was adopted before its reference was known, when a look at the payment showed it."""
-        for name in _aliases(clinic, report.about):
-            stream = (book := book_of(await read(self.intake.journal, name))).alias_of
-            book = book_of(await read(self.intake.journal, stream)) if stream is not None else book
-            if any(r.spent and r.reference is None and r.amount == report.amount for r in book.reservations):
-                return True
-        return False
+    async def _counted(self, clinic: Clinic, report: RefundReported, delivery: Stream) -> Poke | None:
+        """Where a look at the payment has shown this money before it had a name: now it has one, and its step is asked
+        about it. A poke without a case where the sum was counted and no single refund of it is known; None where the
+        gateway shows more than the journal counts, so that this is news.
+        """
+        journal, failed = self.intake.journal, report.state in (RefundState.FAILED, RefundState.CANCELLED)
+        for via, gateway in _gateways(clinic, report.about):
+            for reference in (clue.reference for clue in report.about if isinstance(clue, ByPayment)):
+                alias = book_of(await read(journal, alias_stream(clinic.clinic_id, via, reference)))
+                if alias.alias_of is None or report.amount is None or report.reference is None:
+                    continue
+                stream, state = await read(journal, alias.alias_of), await gateway.get_payment(reference)
+                book, named = (
+                    book_of(stream),
+                    await read(journal, refund_stream(gateway.platform, report.reference)),
+                )
+                back = state.refunded is not None and state.refunded < book.spent(state.captured.currency)
+                if failed != back or (not failed and report.amount <= book.outside(state)):
+                    continue
+                held = next(
+                    (
+                        r
+                        for r in book.reservations
+                        if r.spent and not r.reference and r.amount == report.amount
+                    ),
+                    None,
+                )
+                if held is None:
+                    await self._worked(delivery, *book.cases)
+                    return Poke(case_id="")
+                now, case = self.intake.clock.now(), case_of_step(held.step_id)
+                spent = ReservationSpent(step_id=held.step_id, reference=report.reference, at=now)
+                told = named.add(StepNamed(step_id=held.step_id, at=now))
+                await commit(
+                    journal, [stream.add(spent), told, *(await self.intake.worked(delivery, case)())]
+                )
+                return Poke(case_id=case, step_id=held.step_id)
+        return None
 
     async def _step_named(self, clinic: Clinic, report: RefundReported) -> str | None:
         if report.reference is None:

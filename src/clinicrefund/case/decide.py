@@ -38,7 +38,7 @@ from clinicrefund.case.plan import Roster, decisive, money_state, owed, reaches,
 from clinicrefund.case.schedule import ASKS_BEFORE_A_PERSON
 from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Audience, Choice, Moment
-from clinicrefund.case.tasks import CHOICES
+from clinicrefund.case.tasks import CHOICES, IN_DOUBT
 from clinicrefund.errors import CommandRefused, InputRefused, PolicyError, Why
 from clinicrefund.model import AppointmentStatus, Booking
 from clinicrefund.money import Money
@@ -62,6 +62,7 @@ def raise_task(
 ) -> Events:
     """The task, unless the same one is already open. What is asked about a step stops that step alone."""
     about = step.step_id if step is not None else case.case_id
+    in_doubt = step is not None and step.started is not None and step.plan.effect is Effect.REFUND
     if any(task.kind is kind and task.step_id == (step and step.step_id) for task in case.tasks):
         return ()
     earlier = sum(r.task_id.startswith(f"{about}:{kind.value}") for r in case.resolutions)
@@ -71,7 +72,7 @@ def raise_task(
             kind=kind,
             step_id=step.step_id if step is not None else None,
             values=tuple(values.items()),
-            choices=CHOICES[kind],
+            choices=IN_DOUBT.get(kind, CHOICES[kind]) if in_doubt else CHOICES[kind],
             at=now,
         ),
     )
@@ -106,6 +107,8 @@ def learn(case: Case, trigger: Trigger, policy: CancellationPolicy, now: datetim
 
 def _reopens(case: Case, trigger: Trigger) -> bool:
     """Whether a fact that comes after the end asks for more work: it decides, or it touches money that has left."""
+    if isinstance(trigger, DisputeReported) and trigger.won is True:
+        return False
     if isinstance(trigger, AppointmentReinstated | AppointmentRescheduled | DisputeReported):
         return case.money_started
     if not isinstance(trigger, AppointmentCancelled | AppointmentMissed) or stopped(case) is not None:

@@ -184,11 +184,14 @@ class StepStarted:
 
 @attrs.frozen(kw_only=True)
 class StepPostponed:
-    """Nothing left: the platform was not reachable, or asked to wait. The same attempt goes on at ``until``."""
+    """Nothing left: unreachable, or asked to wait. The same attempt goes on at ``until``. ``withdrawn``: a start had
+    been announced for it; what an earlier one may have sent stays in doubt.
+    """
 
     step_id: str
     until: datetime
     why: str
+    withdrawn: bool = False
     at: datetime
 
 

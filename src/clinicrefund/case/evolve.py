@@ -32,7 +32,7 @@ from clinicrefund.case.events import (
 )
 from clinicrefund.case.schedule import ask_again_after
 from clinicrefund.case.state import Attempt, Case, Resolution, Step, Task
-from clinicrefund.case.status import Choice
+from clinicrefund.case.status import Choice, MoneyState
 from clinicrefund.outcomes import Done, Outcome, Pending, Refused, Unknown, WaitsFor
 
 
@@ -81,7 +81,9 @@ def evolve(case: Case | None, event: CaseEvent, /) -> Case:
         case ApprovalGiven():
             return attrs.evolve(case, approved=event.decision_digest, approver=event.by)
         case ApprovalRefused():
-            return attrs.evolve(case, denied=True, approver=event.by)
+            # What had been granted before still stands: a supplement that is denied is none.
+            supplements = case.supplements - case.money_started
+            return attrs.evolve(case, denied=True, approver=event.by, supplements=supplements)
         case StepsPlanned():
             return _planned(case, event.steps)
         case TaskRaised():
@@ -113,7 +115,8 @@ def _stepped(case: Case, event: _StepEvent) -> Case:
     done = isinstance(event, StepEnded) and isinstance(event.outcome, Done)
     # What a person was asked about a step is answered when it turns out to be done.
     tasks = tuple(t for t in case.tasks if t.step_id != event.step_id) if done else case.tasks
-    return attrs.evolve(case, steps=steps, tasks=tasks)
+    failures = case.failures + isinstance(event, RefundFailedLate)
+    return attrs.evolve(case, steps=steps, tasks=tasks, failures=failures)
 
 
 def _after(step: Step, event: _StepEvent) -> Step:
@@ -121,9 +124,8 @@ def _after(step: Step, event: _StepEvent) -> Step:
         case StepStarted():
             return attrs.evolve(step, started=_attempt(step, event), due=event.lease_until, order=event.order)
         case StepPostponed():
-            return attrs.evolve(
-                step, due=event.until, started=_unsent(step.started), postponed=step.postponed + 1
-            )
+            started = _unsent(step.started) if event.withdrawn else step.started
+            return attrs.evolve(step, due=event.until, started=started, postponed=step.postponed + 1)
         case StepEnded():
             return attrs.evolve(
                 step,
@@ -198,7 +200,9 @@ def _unplanned(case: Case, payment_id: str | None = None) -> Case:
             and payment_id in (None, step.plan.payment_id)
         )
     )
-    return attrs.evolve(case, steps=kept)
+    gone = {step.step_id for step in case.steps} - {step.step_id for step in kept}
+    # What was asked about a step that is planned anew was about another amount: it is asked again where it must be.
+    return attrs.evolve(case, steps=kept, tasks=tuple(t for t in case.tasks if t.step_id not in gone))
 
 
 def _planned(case: Case, planned: tuple[PlannedStep, ...]) -> Case:
@@ -206,10 +210,26 @@ def _planned(case: Case, planned: tuple[PlannedStep, ...]) -> Case:
     known = {step.step_id for step in case.steps}
     anew = {plan.step_id: plan for plan in planned}
     steps = tuple(
-        attrs.evolve(step, plan=anew[step.step_id]) if step.step_id in anew else step for step in case.steps
+        attrs.evolve(step, plan=anew[step.step_id]) if step.step_id in anew else step
+        for step in case.steps
+        if not any(_overtakes(plan, step) for plan in planned)
     )
     return attrs.evolve(
         case, steps=(*steps, *(Step(plan=plan) for plan in planned if plan.step_id not in known))
+    )
+
+
+def _overtakes(plan: PlannedStep, step: Step) -> bool:
+    """Whether the new message says of the money what an older one, which has not left, no longer should."""
+    of_money = plan.task_id is None and step.plan.task_id is None and MoneyState.APPROVAL_NEEDED not in (
+        plan.tells, step.plan.tells
+    )  # fmt: skip
+    return (
+        of_money
+        and step.untouched
+        and step.plan.effect is plan.effect is Effect.MESSAGE
+        and (step.via, step.plan.audience) == (plan.via, plan.audience)
+        and step.step_id != plan.step_id
     )
 
 
@@ -245,12 +265,21 @@ def _by_person(step: Step, event: TaskResolved) -> Step:
     match event.choice:
         case Choice.HAPPENED | Choice.DONE_BY_HAND:
             return attrs.evolve(
-                step, outcome=Done(reference=event.reference, at=event.at), due=None, ended_at=event.at
+                step,
+                outcome=Done(reference=event.reference, at=event.at),
+                due=None,
+                ended_at=event.at,
+                by_hand=event.choice is Choice.DONE_BY_HAND,
+                attempt=step.attempt
+                + step.failed_late,  # it is booked as another one than the one that failed
+                failed_late=False,
             )
         case Choice.SKIP:
             return attrs.evolve(step, skipped=True, due=None)
         case Choice.THIS_BOOKING if step.plan.effect is Effect.CONFIRM:
             return attrs.evolve(step, outcome=Done(at=event.at), due=None, ended_at=event.at)
+        case Choice.NOT_A_CANCELLATION if step.plan.effect is Effect.REFUND:
+            return attrs.evolve(step, skipped=True, due=None)
         case Choice.TRY_AGAIN:
             return attrs.evolve(step, due=None, asked=0, postponed=0)
         case _:

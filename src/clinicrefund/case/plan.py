@@ -14,7 +14,7 @@ from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Audience, Choice, EntryKind, Moment, MoneyState
 from clinicrefund.model import Channel, Patient
 from clinicrefund.money import Money, total
-from clinicrefund.outcomes import Done, Pending
+from clinicrefund.outcomes import Done, Pending, Refused
 from clinicrefund.triggers import (
     AppointmentCancelled,
     AppointmentMissed,
@@ -97,10 +97,11 @@ def money_state(case: Case, /) -> MoneyState | None:
         return MoneyState.RECEIVED
     if not (case.decided or case.denied):
         return None
-    if case.nothing_paid or case.denied or (case.decision is not None and not case.decision.refund):
+    nothing = case.denied and not case.money_started
+    if case.nothing_paid or nothing or (case.decision is not None and not case.decision.refund):
         return MoneyState.NOTHING_DUE
     refunds = case.of(Effect.REFUND)
-    if any(step.failed_late and not step.resolved for step in refunds):
+    if any(step.failed_late and not step.skipped and isinstance(step.outcome, Refused) for step in refunds):
         return MoneyState.FAILED
     if not refunds or all(step.skipped for step in refunds) or not _planned_in_full(case):
         return None
@@ -174,10 +175,12 @@ def _sum(steps: list[Step], currency: str) -> Money:
 
 
 def _planned_in_full(case: Case) -> bool:
-    """Whether the refunds that are planned cover the decision."""
+    """Whether the refunds that are planned cover the decision; one that was denied needs no more."""
     if case.decision is None:
         return False
-    return case.decision.refund <= _sum(list(case.of(Effect.REFUND)), case.decision.refund.currency)
+    return case.denied or case.decision.refund <= _sum(
+        list(case.of(Effect.REFUND)), case.decision.refund.currency
+    )
 
 
 def _books(case: Case, roster: Roster) -> Iterator[PlannedStep]:
@@ -193,7 +196,8 @@ def _books(case: Case, roster: Roster) -> Iterator[PlannedStep]:
                 )  # fmt: skip
     for entry in case.of(Effect.ENTRY):
         refund_booked = case.step(entry.plan.books or "")
-        failed = refund_booked is not None and refund_booked.failed_late
+        attempt = int(entry.plan.name.rpartition(":")[2])
+        failed = refund_booked is not None and (refund_booked.failed_late or attempt < refund_booked.attempt)
         if failed and entry.plan.kind is EntryKind.REFUND and isinstance(entry.outcome, Done):
             yield _step(
                 case, Effect.ENTRY, entry.via, "reversal", *entry.plan.name.split(":")[2:],
@@ -218,8 +222,7 @@ def reaches(seat: Seat, patient: Patient, /) -> bool:
 
 
 def _messages(case: Case, roster: Roster) -> Iterator[PlannedStep]:
-    state = money_state(case)
-    round_ = str(case.supplements + case.reopened)
+    state, round_ = money_state(case), _round(case)
     for seat in roster.seats:
         for audience in seat.audiences:
             if audience is Audience.PATIENT:
@@ -260,8 +263,15 @@ def _moments(case: Case) -> list[tuple[Moment, str]]:
     if case.reopened:
         moments.append((Moment.REOPENED, str(case.reopened)))
     if money_state(case) is MoneyState.SETTLED:
-        moments.append((Moment.REFUNDED, str(case.supplements + case.reopened)))
+        moments.append((Moment.REFUNDED, _round(case)))
     return moments
+
+
+def _round(case: Case) -> str:
+    """What is told again is told of other money: more was granted, or what had been accepted failed. A case that was
+    reopened for another reason has nothing new to say of it.
+    """
+    return str(case.supplements + case.failures)
 
 
 def _logs(case: Case, roster: Roster, moments: list[tuple[Moment, str]]) -> Iterator[PlannedStep]:

@@ -40,8 +40,8 @@ class Step:
     """One effect on one platform, and what came of it.
 
     ``outcome`` is None until something is known; ``due`` is the moment before which nothing is tried again.
-    ``skipped``: a person decided that it is not to be. An outcome `Done` of a refund can still turn, see
-    ``watch_until``.
+    ``skipped``: a person decided that it is not to be; ``by_hand``: that a person did it otherwise.
+    An outcome `Done` of a refund can still turn, see ``watch_until``.
     """
 
     plan: PlannedStep
@@ -55,6 +55,7 @@ class Step:
     skipped: bool = False
     found: bool = False
     failed_late: bool = False
+    by_hand: bool = False
     ended_at: datetime | None = None
     watch_until: datetime | None = None
     watched: int = 0
@@ -140,6 +141,7 @@ class Case:
     booking: Booking | None = None
     decision: Decision | None = None
     supplements: int = 0
+    failures: int = 0
     nothing_paid: bool = False
     hold_ended: bool = False
     approved: str | None = None

@@ -39,7 +39,7 @@ CHOICES: Mapping[TaskKind, tuple[Choice, ...]] = {
     TaskKind.WHICH_BOOKING: (Choice.THIS_BOOKING, Choice.NOT_A_CANCELLATION),
     TaskKind.IS_IT_A_CANCELLATION: (Choice.THIS_BOOKING, Choice.NOT_A_CANCELLATION),
     TaskKind.UNREADABLE: _NOTED,
-    TaskKind.OUTSIDE_REFUND: _NOTED,
+    TaskKind.OUTSIDE_REFUND: _AGAIN,
     TaskKind.CHANGED_SINCE: (Choice.THIS_BOOKING, Choice.TRY_AGAIN, Choice.NOT_A_CANCELLATION),
     TaskKind.REINSTATED_AFTER_REFUND: _NOTED,
     TaskKind.MOVED_AFTER_REFUND: _NOTED,
@@ -57,6 +57,16 @@ CHOICES: Mapping[TaskKind, tuple[Choice, ...]] = {
     TaskKind.NOT_TOLD: _NOTED,
     TaskKind.CANNOT_DECIDE: (Choice.TRY_AGAIN, Choice.SKIP),
 }
+
+
+IN_DOUBT: Mapping[TaskKind, tuple[Choice, ...]] = dict.fromkeys(
+    (TaskKind.CREDENTIALS, TaskKind.UNAVAILABLE, TaskKind.DISPUTED, TaskKind.OUTCOME_UNKNOWN),
+    (*_DID_IT, Choice.TRY_AGAIN),
+) | {
+    TaskKind.BYTES_CHANGED: _DID_IT,
+    TaskKind.CHANGED_SINCE: (Choice.THIS_BOOKING, Choice.TRY_AGAIN, *_DID_IT),
+}
+"""For a refund that may have left: nobody can decide to leave it, or to pay it otherwise, before that is known."""
 
 
 def task_text(kind: TaskKind, values: Mapping[str, str], /) -> str:
