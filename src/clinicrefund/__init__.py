@@ -108,7 +108,8 @@ from clinicrefund.triggers import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "__version__",
+    "EHR",
+    "FOREVER",
     "About",
     "Actor",
     "Adapter",
@@ -158,12 +159,10 @@ __all__ = [
     "Disclosure",
     "DisputeReported",
     "Done",
-    "EHR",
     "EHRCapabilities",
     "Effect",
     "EndReason",
     "EntryKind",
-    "FOREVER",
     "Feed",
     "GatewayCapabilities",
     "History",
@@ -226,5 +225,6 @@ __all__ = [
     "WebhookRequest",
     "WebhookSource",
     "Why",
+    "__version__",
     "accepting",
 ]

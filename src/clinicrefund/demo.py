@@ -55,7 +55,8 @@ ON_THIS_MACHINE = Settings(
 )
 """A crashed step is taken up again when its lease is over. Over loopback that is soon; see `Settings` for the world."""
 
-PATIENCE = timedelta(seconds=60)
+PATIENCE = timedelta(minutes=5)
+"""After a crash, what was on its way to a platform is looked for until that platform is sure to show it."""
 
 
 def main(arguments: Sequence[str] | None = None, /, *, data: Path | None = None) -> int:
@@ -172,12 +173,19 @@ async def receiving(refunds: RefundOrchestrator) -> AsyncGenerator[str]:
 
 async def _finished(refunds: RefundOrchestrator) -> Case:
     """Works on what is due until the case is closed, or a person is needed. A product lets `serve` run instead."""
+    told: set[str] = set()
     with anyio.move_on_after(PATIENCE.total_seconds()):
         while True:
             worked = await refunds.run_due()
             case = await refunds.case_of(APPOINTMENT)
             if case is not None and not worked and (case.ended or case.tasks):
                 return case
+            for step in () if case is None or worked else case.steps:
+                if step.due is not None and not step.over and step.step_id not in told:
+                    told.add(step.step_id)
+                    print(
+                        f"waiting for {step.via}: the {step.effect} may be on its way; next look {step.due:%H:%M:%S}"
+                    )
             await anyio.sleep(0.02)
     found = await refunds.case_of(APPOINTMENT)
     if found is None:
