@@ -181,9 +181,20 @@ async def may_send(work: Work, step: Step, started: Attempt, capabilities: Capab
             return True
         case Recovery.WAIT:
             await work.file.record(lambda _: (StepAsked(step_id=step.step_id, until=moment, at=now),))
+        case Recovery.ASK if capabilities.lookup is Lookup.NONE:  # waiting would bring no news
+            await _ask_a_person(work, step, started)
         case Recovery.ASK:
             await doubt(work, step, "it was started, and it is not known whether it arrived")
     return False
+
+
+async def _ask_a_person(work: Work, step: Step, started: Attempt) -> None:
+    named = {"via": step.via, "effect": step.effect, "key": started.key}
+    await work.file.record(
+        lambda case: raise_task(
+            case, TaskKind.OUTCOME_UNKNOWN, work.now(), step=case.step(step.step_id), **named
+        )
+    )
 
 
 async def doubt(work: Work, step: Step, why: str, /) -> None:

@@ -59,13 +59,13 @@ class Rig:
 
     async def work(self, case_id: str, *, days: int = 3) -> Case:
         """Lets time pass, working on what comes due, until the case is closed or the days are over."""
-        end = self.clock.now() + days * DAY
+        end, idle = self.clock.now() + days * DAY, timedelta(minutes=5)
         while self.clock.now() < end:
             worked = await self.refunds.run_due()
-            case = await self.refunds.case(case_id)
-            if case.ended is not None:
+            if worked and (await self.refunds.case(case_id)).ended is not None:
                 break
-            self.clock.advance(timedelta(minutes=2) if worked else HOUR)
+            idle = timedelta(minutes=3) if worked else min(2 * idle, 12 * HOUR)
+            self.clock.advance(idle)
         return await self.refunds.case(case_id)
 
     def another(
