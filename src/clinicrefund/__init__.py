@@ -38,7 +38,7 @@ from clinicrefund.model import (
 )
 from clinicrefund.money import Money, Percent
 from clinicrefund.notice import BusinessDays, ByTime
-from clinicrefund.orchestrator import Quote, RefundOrchestrator
+from clinicrefund.orchestrator import RefundOrchestrator
 from clinicrefund.orders import (
     AppointmentUpdate,
     BillingNote,
@@ -78,6 +78,7 @@ from clinicrefund.ports import (
     WebhookRequest,
     WebhookSource,
 )
+from clinicrefund.quote import Quote
 from clinicrefund.reasons import Reason, Rule
 from clinicrefund.secret import Secret
 from clinicrefund.settings import Settings

@@ -11,7 +11,8 @@ from typing import TypeVar
 import attrs
 
 from clinicrefund.case.decide import Events, raise_task
-from clinicrefund.case.events import Order, StepPostponed, StepStarted, TaskKind
+from clinicrefund.case.events import Effect, Order, StepPostponed, StepStarted, TaskKind
+from clinicrefund.case.plan import stopped
 from clinicrefund.case.schedule import TRIES_BEFORE_A_PERSON, try_again_after
 from clinicrefund.case.state import Case, Step
 from clinicrefund.digest import digest
@@ -127,8 +128,12 @@ async def attempt(
 def _check(
     case: Case, there: Step | None, ours: Step, sends: int, write: Write, capabilities: Capabilities
 ) -> None:
-    if there is None or there.over or case.ended is not None:
-        raise NotOurs(f"step {ours.step_id} is over")
+    if there is None or there.over or case.ended is not None or there.plan != ours.plan:
+        raise NotOurs(f"step {ours.step_id} is over, or is planned anew")
+    if ours.plan.effect is not Effect.LOG and stopped(case) is not None:
+        raise NotOurs(f"case {case.case_id} must not act any more")
+    if ours.plan.effect is Effect.REFUND and there.untouched and not case.may_refund:
+        raise NotOurs(f"case {case.case_id} waits, or was denied")
     known = there.started.sends if there.started is not None else 0
     if there.attempt != ours.attempt or known != sends or any(t.step_id == ours.step_id for t in case.tasks):
         raise NotOurs(f"step {ours.step_id} was moved on by another worker")

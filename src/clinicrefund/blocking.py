@@ -19,7 +19,8 @@ from clinicrefund.errors import ConfigurationError
 from clinicrefund.history import History
 from clinicrefund.model import Booking
 from clinicrefund.money import Money
-from clinicrefund.orchestrator import Quote, RefundOrchestrator
+from clinicrefund.orchestrator import RefundOrchestrator
+from clinicrefund.quote import Quote
 from clinicrefund.triggers import Trigger
 
 _T = TypeVar("_T")

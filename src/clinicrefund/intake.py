@@ -7,6 +7,7 @@ no delivery is lost or counts twice, however often it is told.
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import attrs
@@ -28,7 +29,7 @@ from clinicrefund.case.plan import Roster, Seat, stopped
 from clinicrefund.case.state import Case
 from clinicrefund.clinic import Clinic
 from clinicrefund.digest import digest
-from clinicrefund.errors import CaseNotFound, JournalConflict
+from clinicrefund.errors import CaseNotFound, InputRefused, JournalConflict
 from clinicrefund.model import Actor, Appointment, AppointmentStatus, Booking
 from clinicrefund.ports import Append, Bookings, Clock, Journal
 from clinicrefund.streams import CaseFile, Stream, commit, fresh, read
@@ -208,7 +209,8 @@ class Intake:
         visit = booking.appointment
         for ehr in clinic.ehrs.values():
             if reference := booking.reference(ehr.platform, "appointment"):
-                visit = await ehr.get_appointment(reference)
+                with suppress(InputRefused):  # the EHR shows no such visit: the host's own word stands
+                    visit = await ehr.get_appointment(reference)
                 break
         return _told(visit, trigger, booking)
 

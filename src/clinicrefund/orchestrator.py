@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Self
 
 import anyio
-import attrs
 
 from clinicrefund.case import decide
 from clinicrefund.case.decide import Events
@@ -17,12 +16,20 @@ from clinicrefund.case.ids import case_id as name_of_case
 from clinicrefund.case.ids import case_stream, delivery_stream
 from clinicrefund.case.plan import Roster
 from clinicrefund.case.preview import preview
-from clinicrefund.case.state import Case, Step
+from clinicrefund.case.state import Case
 from clinicrefund.case.status import Choice
 from clinicrefund.clinic import Clinic
 from clinicrefund.clock import MachineClock
 from clinicrefund.deliveries import Deliveries
-from clinicrefund.errors import CaseNotFound, CommandRefused, InputRefused, JournalConflict, Why
+from clinicrefund.errors import (
+    CaseNotFound,
+    CommandRefused,
+    ConfigurationError,
+    InputRefused,
+    JournalConflict,
+    JournalError,
+    Why,
+)
 from clinicrefund.feeds import Feeds
 from clinicrefund.history import History
 from clinicrefund.intake import (
@@ -37,8 +44,8 @@ from clinicrefund.intake import (
 from clinicrefund.messages import Texts
 from clinicrefund.model import Booking
 from clinicrefund.money import Money
-from clinicrefund.policy import Decision
 from clinicrefund.ports import Append, Bookings, Clock, Journal
+from clinicrefund.quote import Quote
 from clinicrefund.reports import Poke, Reports
 from clinicrefund.reserving import answered
 from clinicrefund.running import run
@@ -54,24 +61,6 @@ from clinicrefund.triggers import (
 _log = logging.getLogger("clinicrefund")
 _texts = cache(Texts)  # templates are compiled once in a process
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
-
-
-@attrs.frozen(kw_only=True)
-class Quote:
-    """What would happen: the decision, and the steps in order if each went well. Nothing was written or sent."""
-
-    decision: Decision
-    steps: tuple[Step, ...]
-
-    def _repr_html_(self) -> str:
-        from clinicrefund.timeline import quote_as_html
-
-        return quote_as_html(self.decision, self.steps)
-
-    def __str__(self) -> str:
-        from clinicrefund.timeline import quote_as_text
-
-        return quote_as_text(self.decision, self.steps)
 
 
 class RefundOrchestrator:
@@ -96,7 +85,7 @@ class RefundOrchestrator:
         self._clinic = clinic
         self._clock: Clock = clock or MachineClock()
         self._settings = settings or Settings()
-        self._checked: dict[str, Clinic] = {}
+        self._found: dict[str, tuple[Clinic, Clinic]] = {}
         self._texts = _texts(self._settings.texts)
         self._intake = Intake(journal=journal, bookings=bookings, clinic_of=self.clinic_of, clock=self._clock)
         self._deliveries = Deliveries(
@@ -105,7 +94,7 @@ class RefundOrchestrator:
         self._feeds = Feeds(journal=journal, clock=self._clock, clinic_of=self.clinic_of)
         check_settings(self._settings)
         if isinstance(clinic, Clinic):
-            self._checked[clinic.clinic_id] = check_clinic(clinic, journal, self._settings)
+            self._checked = check_clinic(clinic, journal, self._settings)
 
     async def __aenter__(self) -> Self:
         await check_journal(self._journal, self._clock)
@@ -124,11 +113,17 @@ class RefundOrchestrator:
                     f"there is no clinic {clinic_id!r} here: this orchestrator serves {self._clinic.clinic_id!r} "
                     "alone; pass a look-up as clinic= to serve several"
                 )
-            return self._checked[self._clinic.clinic_id]
-        clinic = await self._clinic(clinic_id)
-        if self._checked.get(clinic_id) is not clinic:
-            self._checked[clinic_id] = check_clinic(clinic, self._journal, self._settings)
-        return self._checked[clinic_id]
+            return self._checked
+        found, known = await self._clinic(clinic_id), self._found.get(clinic_id)
+        if known is None or known[0] is not found:
+            if found.clinic_id != clinic_id:
+                raise ConfigurationError(
+                    f"the look-up of clinic {clinic_id!r} answered with {found.clinic_id!r}"
+                )
+            known = found, check_clinic(found, self._journal, self._settings)
+            self._found[clinic_id] = known
+            await self._feeds.begin(known[1])
+        return known[1]
 
     def now(self) -> datetime:
         """The moment it is, by the orchestrator's clock."""
@@ -178,11 +173,10 @@ class RefundOrchestrator:
             async with limit:
                 try:
                     found[place] = await self.handle(trigger)
+                    if progress is not None:
+                        progress(found[place])
                 except Exception as error:  # noqa: BLE001 - raised below, when the others are done
                     failed.append(error)
-                    return
-            if progress is not None:
-                progress(found[place])
 
         async with anyio.create_task_group() as group:
             for place, trigger in enumerate(triggers):
@@ -314,13 +308,18 @@ class RefundOrchestrator:
         return len(names)
 
     async def serve(self) -> None:
-        """Works on what is due, and reads the feeds, until it is cancelled. What is under way then is found again by
-        whoever comes next.
+        """Works on what is due, and reads the feeds of the clinics it knows, until it is cancelled. What is under way
+        then is found again by whoever comes next. A look-up's clinic is known once `clinic_of` was asked for it.
         """
         if isinstance(self._clinic, Clinic):
             await self._feeds.begin(self._clinic)
         while True:
-            if not await self.run_due():
+            try:
+                worked = await self.run_due()
+            except JournalError as error:  # the store may be back soon, and nothing is lost meanwhile
+                _log.error("the journal does not answer: %s", error)
+                worked = 0
+            if not worked:
                 await self._clock.sleep(self._settings.poll.total_seconds())
 
     # ---- inside ------------------------------------------------------------------------------------------------

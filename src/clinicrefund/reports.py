@@ -144,9 +144,7 @@ class Reports:
                 if answer.approved:
                     return decide.approve(case, now, by=answer.by, amount=decision.refund)
                 return decide.deny(case, now, by=answer.by, reason="denied by button")
-            except (
-                CommandRefused
-            ):  # decided already, or asked for by the same person: the click changes nothing
+            except CommandRefused:  # decided already, or asked for by the same person
                 return ()
 
         await file.record(answered, self.intake.worked(delivery, file.case.case_id))
@@ -258,7 +256,9 @@ class Reports:
         return [file for file in files if file is not None and file.case.clinic_id == clinic.clinic_id]
 
     async def _file(self, clinic: Clinic, name: str) -> CaseFile | None:
-        return await find_case(self.intake.journal, self.intake.clock, roster_of(clinic), name)
+        file = await find_case(self.intake.journal, self.intake.clock, roster_of(clinic), name)
+        # A platform may speak of its own clinic alone.
+        return file if file is not None and file.case.clinic_id == clinic.clinic_id else None
 
     async def _worked(self, delivery: Stream, *cases: str) -> None:
         if appends := await self.intake.worked(delivery, *cases)():

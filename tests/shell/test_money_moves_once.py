@@ -303,3 +303,26 @@ async def test_a_pending_refund_is_neither_done_nor_failed_until_it_settles() ->
         case = await r.work(case.case_id)
         assert case.status is CaseStatus.CLOSED
         assert r.sent(booking) == usd("120")
+
+
+async def test_an_amount_that_was_amended_between_look_and_start_is_not_sent() -> None:
+    async with rig() as r:
+        booking = r.sandbox.add_booking("A-1", paid="120.00", currency="USD")
+        gateway, second, amended = r.sandbox.clinic().gateways["stripe"], r.another(), list[bool]()
+
+        class _Slow(StripeGateway):
+            async def find_refund(self, order: RefundOrder, /, *, reference: str | None) -> Outcome | None:
+                found = await super().find_refund(order, reference=reference)
+                if not amended:
+                    amended.append(True)
+                    await second.amend(order.case_id, refund=usd("30"), by="mo", reason="came for an hour")
+                return found
+
+        slow = object.__new__(_Slow)
+        slow.__dict__.update(vars(gateway))
+        clinic = attrs.evolve(r.sandbox.clinic(), gateways={"stripe": slow})
+        case = await r.another(clinic=clinic).handle(r.cancelled())
+        case = await r.work(case.case_id)
+        assert amended
+        assert case.status is CaseStatus.CLOSED
+        assert r.sent(booking) == usd("30")

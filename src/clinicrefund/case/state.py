@@ -195,6 +195,11 @@ class Case:
         return self.nothing_paid or (self.decision is not None and not self.held and not self.awaits_approval)
 
     @property
+    def may_refund(self) -> bool:
+        """Whether nobody has to be waited for, and nobody refused, before money leaves."""
+        return self.decision is not None and not (self.held or self.awaits_approval or self.denied)
+
+    @property
     def reinstated_at(self) -> datetime | None:
         """When the visit came to stand again, by the latest that says so."""
         return max((t.at for t in self.triggers if isinstance(t, AppointmentReinstated)), default=None)
