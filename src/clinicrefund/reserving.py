@@ -104,7 +104,7 @@ async def named(work: Work, there: There, step: str, reference: str | None) -> l
         stream = await read(work.journal, refund_stream(there.gateway.platform, reference))
         if not stream.events:
             appends.append(stream.add(StepNamed(step_id=step, at=now)))
-    for name in {there.payment.reference, there.state.reference}:
+    for name in dict.fromkeys((there.payment.reference, there.state.reference)):
         alias = await read(work.journal, alias_stream(work.clinic.clinic_id, there.payment.gateway, name))
         if book_of(alias).alias_of is None:
             appends.append(alias.add(PaymentNamed(stream=there.stream.name, at=now)))
