@@ -19,11 +19,14 @@ _ROUNDS = 8
 
 async def run(work: Work, /, *, ask: str | None = None) -> Case:
     """Works until nothing is due now. ``ask`` names a step to look up first, whenever it was due."""
+    before = work.file.case.version
     await _end_hold(work)
     await work.file.record(lambda _: ())
     if ask is not None and (step := work.file.case.step(ask)) is not None and not step.untouched:
         await _take(work, step)
     await _Run(work).until_idle()
+    if work.file.case.version == before:
+        await work.file.put_off()
     return work.file.case
 
 

@@ -164,6 +164,18 @@ class CaseFile:
                 self._case = case
                 return case
 
+    async def put_off(self) -> None:
+        """For a case of which nothing was learned: it is due again when it says, and not when its hold ends."""
+        async with self._lock:
+            now = self._clock.now()
+            due = next_due(self._case, last=now)
+            if due is not None and due <= now:  # it could have moved, and did not: the hold is its pause
+                return
+            try:
+                await commit(self._journal, [self._stream.add(due=due)])
+            except JournalConflict:
+                return  # somebody else learned something, and said when it is due
+
     async def refresh(self) -> Case:
         """The case as the journal has it now."""
         async with self._lock:
