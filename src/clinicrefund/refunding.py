@@ -6,7 +6,7 @@ others moved, never more than is left, reserve and start in one commit.
 
 from clinicrefund.adopting import adopt, others_owe
 from clinicrefund.attempts import BytesChanged, NotOurs, Sending, attempt, postpone
-from clinicrefund.case.decide import raise_task
+from clinicrefund.case.decide import Events, raise_task
 from clinicrefund.case.events import (
     CaseJoined,
     Effect,
@@ -226,7 +226,7 @@ async def _still_cancelled(work: Work, step: Step) -> bool:
 async def _outside(work: Work, step: Step, there: There, outside: Money, owed: Money) -> bool:
     """Money that others sent back on this payment: ours if exactly this case owes at least that; else a person's."""
     alone = there.payment.share is None and not await others_owe(work, there)
-    if not (alone and outside <= owed):
+    if not (alone and outside <= owed and step.untouched):
         return await _ask(
             work, step, TaskKind.OUTSIDE_REFUND, amount=str(outside), gateway=step.via, reference="unknown"
         )
@@ -235,9 +235,14 @@ async def _outside(work: Work, step: Step, there: There, outside: Money, owed: M
 
 
 async def _ask(work: Work, step: Step, kind: TaskKind, **values: str) -> bool:
-    await work.file.record(
-        lambda case: raise_task(case, kind, work.now(), step=case.step(step.step_id), **values)
-    )
+    def asked(case: Case) -> Events:
+        now_there = case.step(step.step_id)
+        seen = (step.attempt, step.started, step.outcome)
+        if now_there is None or (now_there.attempt, now_there.started, now_there.outcome) != seen:
+            return ()  # another worker has moved it on: what was seen may be its own doing
+        return raise_task(case, kind, work.now(), step=now_there, **values)
+
+    await work.file.record(asked)
     return False
 
 

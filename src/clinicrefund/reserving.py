@@ -83,7 +83,7 @@ async def release_idle(work: Work, there: There, besides: str) -> None:
     for held in there.book.open_besides(besides):
         file = await find_file(work, case_of_step(held.step_id))
         step = file.case.step(held.step_id) if file is not None else None
-        if file is not None and (step is None or (file.case.ended is not None and step.untouched)):
+        if file is not None and (step is None or (file.case.ended is not None and step.unsent)):
             await commit(
                 work.journal, await release(work, there, held.step_id, "its case no longer sends it")
             )

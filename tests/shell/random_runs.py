@@ -401,7 +401,8 @@ class RandomRun:
     def wrong(self, words: str, case: Case | None = None) -> WentWrong:
         shown = [f"seed {self.seed}: {words}", *self.story, "refunds:"]
         shown += [f"  {r['id']} {r['amount']} {r['status']} {r['metadata']}" for r in self.stripe.refunds()]
-        return WentWrong("\n".join([*shown, str(case) if case is not None else ""]))
+        cases = [case] if case is not None else [one for one in self._cases.values() if one.ended is None]
+        return WentWrong("\n".join([*shown, *map(str, cases)]))
 
 
 @asynccontextmanager

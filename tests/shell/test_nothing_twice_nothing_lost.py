@@ -376,3 +376,23 @@ async def test_a_refund_in_doubt_cannot_be_skipped_or_paid_by_hand_before_it_is_
         assert _kinds(case) == [TaskKind.CREDENTIALS]
         assert Choice.SKIP not in case.tasks[0].choices
         assert Choice.DONE_BY_HAND not in case.tasks[0].choices
+
+
+async def test_a_supplement_that_is_denied_leaves_a_refund_that_is_to_be_sent_again() -> None:
+    asked = CancellationPolicy(default=Percent(50), approval_above=usd("100"))
+    async with rig(change=lambda c: attrs.evolve(c, policy=asked, approvers=("sam",))) as r:
+        booking = r.sandbox.add_booking("A-1", paid="120.00", currency="USD")
+        case = await r.refunds.handle(r.cancelled())
+        refund = str(r.stripe.refunds()[0]["id"])
+        r.stripe.fail_late(refund)
+        report = _reported(r, booking.payments[0].reference, refund, "60", RefundState.FAILED)
+        case = await r.refunds.handle(attrs.evolve(report, key=_refund_step(case)))
+        r.clock.advance(HOUR)
+        r.stripe.fail(Fault.UNREACHABLE, times=9)
+        case = await r.refunds.resolve(case.case_id, case.tasks[0].task_id, Choice.TRY_AGAIN, by="sam")
+        await r.refunds.amend(case.case_id, refund=usd("120"), by="mo", reason="illness")
+        await r.refunds.deny(case.case_id, by="sam", reason="half is enough")
+        r.stripe.faults.clear()
+        case = await r.work(case.case_id)
+        assert case.status is CaseStatus.CLOSED
+        assert r.sent(booking) == usd("60")

@@ -226,7 +226,7 @@ def _overtakes(plan: PlannedStep, step: Step) -> bool:
     )  # fmt: skip
     return (
         of_money
-        and step.untouched
+        and step.unsent
         and step.plan.effect is plan.effect is Effect.MESSAGE
         and (step.via, step.plan.audience) == (plan.via, plan.audience)
         and step.step_id != plan.step_id

@@ -97,8 +97,13 @@ class Step:
 
     @property
     def untouched(self) -> bool:
-        """Whether nothing of this step has, or may have, left."""
-        return self.started is None and self.outcome is None and not self.skipped
+        """Whether nothing of this step has, or may have, left, in this attempt or an earlier one."""
+        return self.unsent and self.attempt == 1 and not self.skipped
+
+    @property
+    def unsent(self) -> bool:
+        """Whether nothing of the present attempt has, or may have, left."""
+        return self.started is None and self.outcome is None
 
 
 @attrs.frozen(kw_only=True)
