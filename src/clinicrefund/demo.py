@@ -275,6 +275,7 @@ class _CrashingJournal:
                     f"\n{self._step} was done, and the process dies before it can write that down. Run it again."
                 )
                 sys.stdout.flush()
+                await anyio.sleep(1)  # what runs beside it arrives, too, and is not written down either
                 os._exit(9)
         await self._journal.commit(appends)
 

@@ -60,10 +60,8 @@ class Rig:
     async def work(self, case_id: str, *, days: int = 3) -> Case:
         """Lets time pass, working on what comes due, until the case is closed or the days are over."""
         end, idle = self.clock.now() + days * DAY, timedelta(minutes=5)
-        while self.clock.now() < end:
+        while self.clock.now() < end and (await self.refunds.case(case_id)).ended is None:
             worked = await self.refunds.run_due()
-            if worked and (await self.refunds.case(case_id)).ended is not None:
-                break
             idle = timedelta(minutes=3) if worked else min(2 * idle, 12 * HOUR)
             self.clock.advance(idle)
         return await self.refunds.case(case_id)
