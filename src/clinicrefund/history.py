@@ -29,8 +29,9 @@ _PATIENT_FIELDS = frozenset(
         "sealed",
         "note",
         "service",
+        "by_service",
+        "practitioner",
     }
-    | {"practitioner"}
 )
 
 
