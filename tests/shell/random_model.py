@@ -116,7 +116,7 @@ def _told_once_and_rightly(run: RandomRun, case: Case) -> None:
             unsent = [
                 s
                 for s in case.of(Effect.MESSAGE)
-                if s.via == via and s.plan.tells is now and not isinstance(s.outcome, Done)
+                if s.via == via and s.plan.tells is now and not run.messages(s)
             ]
             if not unsent and last.step_id not in by_people:
                 raise run.wrong(f"the last word by {via} was {last.plan.tells}, and it is {now}", case)
