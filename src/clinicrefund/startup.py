@@ -52,10 +52,12 @@ def check_clinic(clinic: Clinic, journal: Journal, settings: Settings, /) -> Cli
                 f"clinic {named}: webhooks[{via!r}] has no secret, so anybody could forge its deliveries; "
                 f"set the signing secret in the {source.platform} configuration"
             )
-    if clinic.policy.approval_above is not None and not clinic.approvers:
+    rules = (clinic.policy, clinic.policy.first_visit, *clinic.policy.by_service.values())
+    above = next((one.approval_above for one in rules if one and one.approval_above is not None), None)
+    if above is not None and not clinic.approvers:
         raise ConfigurationError(
-            f"clinic {named}: the policy asks for approval above {clinic.policy.approval_above}, and nobody may "
-            "approve; name the persons in Clinic.approvers"
+            f"clinic {named}: the policy asks for approval above {above}, and nobody may approve; "
+            "name the persons in Clinic.approvers"
         )
     if clinic.policy.zone is None:
         return attrs.evolve(clinic, policy=attrs.evolve(clinic.policy, zone=clinic.zone))
