@@ -90,7 +90,14 @@ class HttpCall:
     ) -> Self:
         """A write that sets a state."""
         return cls(
-            operation=operation, method="PUT", path=path, query=query, json=json, form=form, key=key, effect=True
+            operation=operation,
+            method="PUT",
+            path=path,
+            query=query,
+            json=json,
+            form=form,
+            key=key,
+            effect=True,
         )
 
     def encoded(self) -> tuple[str | None, bytes]:
