@@ -32,6 +32,9 @@ from clinicrefund.streams import CaseFile, Others
 
 _O = TypeVar("_O", bound=Order)
 
+_LONGEST_WAIT = timedelta(days=1)
+"""However long a platform asks to be left alone, a step is looked at again within a day."""
+
 
 class NotOurs(ClinicRefundError):
     """The step is no longer to be started here: another worker has it, or it is over. Nothing was sent."""
@@ -158,7 +161,7 @@ async def postpone(
     """
     now = clock.now()
     wait = error.retry_after if isinstance(error, RateLimited) else None
-    until = now + (wait if wait is not None else try_again_after(step.postponed))
+    until = now + (min(wait, _LONGEST_WAIT) if wait is not None else try_again_after(step.postponed))
 
     def put_off(case: Case) -> Events:
         there = case.step(step.step_id)

@@ -19,7 +19,7 @@ from clinicrefund.messages import Letter, Texts, short_reference
 from clinicrefund.model import Actor, AppointmentStatus, Booking, Channel, Patient
 from clinicrefund.money import Money, total
 from clinicrefund.orders import AppointmentUpdate, BillingNote, Button, CaseRecord, LedgerEntry, Message
-from clinicrefund.outcomes import Done
+from clinicrefund.outcomes import Done, Pending
 from clinicrefund.triggers import AppointmentMissed
 
 _APPROVAL_BUTTONS = (Button(label="Approve", choice=Choice.APPROVE), Button(label="Deny", choice=Choice.DENY))
@@ -132,6 +132,7 @@ def _letter(case: Case, step: Step, clinic: Clinic, state: MoneyState, *, detail
     visit = booking.appointment if booking is not None else None
     patient = booking.patient if booking is not None else None
     about = step.plan.task_id
+    going, kept = _amounts(case, state)
     tasks = tuple(t.text for t in case.tasks if t.task_id == about and (detailed or t.kind not in PRIVATE))
     return Letter(
         state=state,
@@ -145,8 +146,8 @@ def _letter(case: Case, step: Step, clinic: Clinic, state: MoneyState, *, detail
         clinic_phone=clinic.phone,
         clinic_email=clinic.email,
         link=_link(clinic.patient_link if to_patient else clinic.staff_link, case),
-        refund=decision.refund if decision is not None else None,
-        retained=decision.retained if decision is not None else None,
+        refund=going,
+        retained=kept,
         reasons=decision.reasons if decision is not None else (),
         starts_at=visit.starts_at if visit is not None else None,
         service=visit.service if visit is not None else None,
@@ -154,6 +155,21 @@ def _letter(case: Case, step: Step, clinic: Clinic, state: MoneyState, *, detail
         patient_name=patient.name if patient is not None else None,
         tasks=tasks,
     )
+
+
+def _amounts(case: Case, state: MoneyState) -> tuple[Money | None, Money | None]:
+    """What goes back and what is kept: by the decision, until the gateways have it; then by what they have, since one
+    of several refunds may have been left out by a person.
+    """
+    if case.decision is None:
+        return None, None
+    decided = case.decision
+    if state not in (MoneyState.PENDING, MoneyState.SETTLED):
+        return decided.refund, decided.retained
+    taken = [s for s in case.of(Effect.REFUND) if isinstance(s.outcome, Done | Pending) and not s.skipped]
+    amounts = [step.plan.amount for step in taken if step.plan.amount is not None]
+    going = total(amounts, decided.refund.currency)
+    return going, decided.refund + decided.retained - going
 
 
 def _addressed(patient: Patient, channel: Channel, *, detailed: bool) -> Patient:

@@ -106,8 +106,10 @@ class PaymentGateway(Adapter, Protocol):
     async def find_refund(self, order: RefundOrder, /, *, reference: str | None) -> Outcome | None:
         """The refund that carries ``order.step_id`` (or, where known, the vendor's ``reference``), as it is now.
 
-        None: not found; what that proves is declared in ``capabilities``. `Refused` here: found, and it failed for
-        good, so the money is back at the clinic. A found refund of another amount or payment is `Unknown`.
+        Where several attempts left refunds under one step id, the one that stands counts before one that failed, and
+        the newest first. None: not found; what that proves is declared in ``capabilities``. `Refused` here: found, and
+        it failed for good, so the money is back at the clinic. A found refund of another amount or payment is
+        `Unknown`.
         """
         ...
 

@@ -12,6 +12,7 @@ from clinicrefund import (
     AppointmentReinstated,
     AppointmentRescheduled,
     ApprovalAnswered,
+    Audience,
     ByContact,
     ByPayment,
     ByReference,
@@ -24,6 +25,7 @@ from clinicrefund import (
     Clinic,
     CommandRefused,
     InputRefused,
+    Message,
     Percent,
     RefundReported,
     RefundState,
@@ -340,3 +342,18 @@ async def test_a_quote_tells_decision_and_steps_and_does_nothing() -> None:
         assert [s.effect for s in quote.steps if s.effect in ("refund", "ledger")] == ["refund", "ledger"]
         assert await r.refunds.case_of("A-1") is None
         assert r.count("stripe", "refunds") == 0
+
+
+async def test_a_patient_is_told_what_went_back_and_not_what_was_decided() -> None:
+    async with rig() as r:
+        booking = r.sandbox.add_booking("A-1", paid=["30.00", "90.00"], currency="USD")
+        r.stripe.dispute(booking.payments[0].reference)
+        case = await r.refunds.handle(r.cancelled())
+        case = await r.refunds.resolve(case.case_id, case.tasks[0].task_id, Choice.SKIP, by="sam")
+        case = await r.work(case.case_id)
+        assert case.status is CaseStatus.CLOSED
+        assert r.sent(booking) == usd("90")
+        told = [s.order for s in case.steps if isinstance(s.order, Message)]
+        texts = [message.text for message in told if message.audience is Audience.PATIENT]
+        assert len(texts) == 2
+        assert all("$90.00" in text for text in texts)
