@@ -26,7 +26,7 @@ def as_text(case: "Case", /) -> str:
         at = f"{step.ended_at:%H:%M:%S}" if step.ended_at else "--:--:--"
         lines.append(f"  {at}  {_named(step):<{width}}  {_told(step)}")
     lines += [
-        f"  task {task.task_id}: {task.text} [{', '.join(choice.value for choice in task.choices)}]"
+        f"  task {task.task_id}: {task.public_text} [{', '.join(choice.value for choice in task.choices)}]"
         for task in case.tasks
     ]
     if case.waits_for is not None and not case.tasks:
@@ -43,7 +43,7 @@ def as_html(case: "Case", /) -> str:
         for step in case.steps
     )
     decision = "<br>".join(escape(line) for line in decision_lines(case.decision)) if case.decision else ""
-    tasks = "".join(f"<li>{escape(task.text)}</li>" for task in case.tasks)
+    tasks = "".join(f"<li>{escape(task.public_text)}</li>" for task in case.tasks)
     return (
         f"<p><b>{escape(case.case_id)}</b>: {case.status.value}</p><p>{decision}</p>"
         f"<table><tr><th>at (UTC)</th><th>step</th><th>outcome</th></tr>{rows}</table><ul>{tasks}</ul>"
@@ -97,7 +97,7 @@ def _outcome(outcome: Outcome | None) -> str:
         case Done(reference=reference):
             return f"done {reference}" if reference else "done"
         case Pending(reference=reference, waits_for=waits_for):
-            return f"pending {reference or ''}, waits for {waits_for.value}"
+            return (f"pending {reference}" if reference else "pending") + f", waits for {waits_for.value}"
         case Refused(reason=reason, code=code):
             return f"refused: {reason.value}" + (f" ({code})" if code else "")
         case Unknown(why=why):

@@ -44,6 +44,7 @@ from clinicrefund.case.events import (
 from clinicrefund.case.ids import step_id
 from clinicrefund.case.plan import Roster
 from clinicrefund.case.state import Step
+from clinicrefund.intake import _is_later_episode
 from clinicrefund.triggers import Trigger
 
 from .story import (
@@ -233,7 +234,8 @@ class Walk:
     def fact(self) -> None:
         fact = self.data.draw(st.sampled_from(FACTS))
         moved = attrs.evolve(fact, at=self.now + self.data.draw(st.sampled_from([-HOUR, timedelta(0), HOUR])))
-        self.tell(decide.learn(self.case, moved, self.policy, self.now))
+        if not _is_later_episode(self.case, moved):  # that is another case
+            self.tell(decide.learn(self.case, moved, self.policy, self.now))
 
     def finish(self) -> None:
         """Everything that can be done is done, and everybody who is asked answers: then the case must end."""

@@ -251,7 +251,7 @@ class TaskRaised:
     task_id: str
     kind: TaskKind
     step_id: str | None
-    values: tuple[tuple[str, str], ...]
+    values: tuple[tuple[str, str], ...] = attrs.field(repr=False)
     choices: tuple[Choice, ...]
     at: datetime
 

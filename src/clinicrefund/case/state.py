@@ -108,15 +108,24 @@ class Step:
 
 @attrs.frozen(kw_only=True)
 class Task:
-    """What waits for a person: ``text`` for staff (no patient data), and the choices that `resolve` takes."""
+    """What waits for a person: ``text`` for staff, and the choices that `resolve` takes. Only where a patient wrote to
+    the clinic does the text quote them; ``public_text`` does not.
+    """
 
     task_id: str
-    text: str
+    text: str = attrs.field(repr=False)
     choices: tuple[Choice, ...]
     step_id: str | None
     since: datetime
     kind: TaskKind
-    values: tuple[tuple[str, str], ...] = ()
+    values: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+
+    @property
+    def public_text(self) -> str:
+        """The text without a patient's words, where it quotes them."""
+        from clinicrefund.case.tasks import public_text
+
+        return public_text(self.kind, dict(self.values))
 
 
 @attrs.frozen(kw_only=True)
@@ -232,7 +241,7 @@ class Case:
             case CaseStatus.CLOSED:
                 return None
             case CaseStatus.NEEDS_ATTENTION:
-                return "; ".join(task.text for task in self.tasks)
+                return "; ".join(task.public_text for task in self.tasks)
             case CaseStatus.HELD:
                 until = self.decision.hold_until if self.decision else None
                 return f"a booking that replaces the visit, until {until:%Y-%m-%d %H:%M} UTC"

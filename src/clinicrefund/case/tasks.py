@@ -72,3 +72,8 @@ IN_DOUBT: Mapping[TaskKind, tuple[Choice, ...]] = dict.fromkeys(
 def task_text(kind: TaskKind, values: Mapping[str, str], /) -> str:
     """The task in a sentence or two, in English: it is for staff."""
     return _TEXTS[kind].format_map(values)
+
+
+def public_text(kind: TaskKind, values: Mapping[str, str], /) -> str:
+    """The same without a patient's words: for what is printed, or told where no agreement is on record."""
+    return task_text(kind, {**values, "words": "…"} if kind in PRIVATE else values)
