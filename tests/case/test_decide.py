@@ -173,6 +173,21 @@ def test_more_money_by_a_later_fact_is_a_supplement_and_less_is_a_task() -> None
     assert less[1].kind is TaskKind.WOULD_LOWER
 
 
+def test_a_person_who_answered_that_less_would_be_due_is_not_asked_again_by_a_fact_that_decides_nothing() -> (
+    None
+):
+    missed = AppointmentMissed(about="A-1", by=Actor.SYSTEM, at=NOW - HOUR)
+    case = closed(HALF)
+    case = settled(fold(decide.learn(case, missed, HALF, NOW), case))
+    (asked,) = case.tasks
+    noted = decide.resolve(case, asked.task_id, Choice.DONE_BY_HAND, NOW, by="sam", reference=None, note=None)
+    case = settled(fold(noted, case))
+    while case.ended is None:
+        case = done(case, *Effect)
+    after = fold(decide.learn(case, cancelled(at=NOW + HOUR), HALF, NOW), case)
+    assert (after.ended, after.tasks) == (EndReason.REFUNDED, ())
+
+
 def test_before_money_moves_a_decision_may_fall_and_its_refunds_are_planned_anew() -> None:
     case = done(begun(HALF), Effect.CONFIRM)
     missed = AppointmentMissed(about="A-1", by=Actor.SYSTEM, at=NOW - HOUR)

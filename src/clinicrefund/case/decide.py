@@ -82,7 +82,9 @@ def raise_task(
 
 
 def learn(case: Case, trigger: Trigger, policy: CancellationPolicy, now: datetime, /) -> Events:
-    """A further fact of the same episode. The decision is made again from all of them, whatever their order."""
+    """A further fact of the same episode. The decision is made again from all of them, whatever their order, where
+    another fact decides now.
+    """
     if trigger in case.triggers:
         return ()
     events: list[CaseEvent] = []
@@ -102,6 +104,8 @@ def learn(case: Case, trigger: Trigger, policy: CancellationPolicy, now: datetim
         events += raise_task(after, TaskKind.REINSTATED_AFTER_REFUND, now)
     if isinstance(trigger, AppointmentRescheduled) and after.money_started:
         events += raise_task(after, TaskKind.MOVED_AFTER_REFUND, now)
+    if decisive(after) == decisive(case):  # it decides nothing, so whoever was asked is not asked again
+        return tuple(events)
     return (*events, *_decide_again(_fold(case, events), policy, now))
 
 
