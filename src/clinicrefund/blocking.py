@@ -59,7 +59,7 @@ class BlockingOrchestrator:
                     "this BlockingOrchestrator is open already; share it between threads, or make another one"
                 )
             with ExitStack() as opening:
-                portal = opening.enter_context(start_blocking_portal(name="clinicrefund"))
+                portal = opening.enter_context(start_blocking_portal())
                 for resource in (*self._resources, self._orchestrator):
                     opening.enter_context(portal.wrap_async_context_manager(resource))
                 self._open = opening.pop_all()
