@@ -185,6 +185,12 @@ def test_outside_its_block_it_says_how_to_use_it() -> None:
         assert refunds.run_due() == 0
 
 
+def _thread() -> str:
+    return (
+        "the caller's thread" if threading.current_thread() is threading.main_thread() else "another thread"
+    )
+
+
 class Resource:
     """Something that lives on the loop, like a session."""
 
@@ -192,11 +198,11 @@ class Resource:
         self._story = story
 
     async def __aenter__(self) -> Self:
-        self._story.append(f"entered on {threading.current_thread().name}")
+        self._story.append(f"entered on {_thread()}")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._story.append(f"left on {threading.current_thread().name}")
+        self._story.append(f"left on {_thread()}")
 
 
 def test_resources_live_on_its_loop_and_no_thread_is_left() -> None:
@@ -204,7 +210,7 @@ def test_resources_live_on_its_loop_and_no_thread_is_left() -> None:
     before = threading.active_count()
     with BlockingOrchestrator(orchestrator_of(small_sandbox()), Resource(story)):
         assert threading.active_count() == before + 1
-    assert story == ["entered on clinicrefund", "left on clinicrefund"]
+    assert story == ["entered on another thread", "left on another thread"]
     assert threading.active_count() == before
 
 
@@ -224,7 +230,7 @@ def test_a_set_up_that_is_refused_leaves_no_thread_behind() -> None:
     with pytest.raises(ConfigurationError), BlockingOrchestrator(broken, Resource(story)):
         pass
     assert threading.active_count() == before
-    assert story[-1] == "left on clinicrefund"
+    assert story[-1] == "left on another thread"
 
 
 class SlowBookings:
