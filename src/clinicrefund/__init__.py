@@ -24,7 +24,6 @@ from clinicrefund.errors import (
     Why,
 )
 from clinicrefund.history import Anchor, History, Verified
-from clinicrefund.intake import accepting
 from clinicrefund.model import (
     Actor,
     Appointment,
@@ -82,6 +81,7 @@ from clinicrefund.quote import Quote
 from clinicrefund.reasons import Reason, Rule
 from clinicrefund.secret import Secret
 from clinicrefund.settings import Settings
+from clinicrefund.shell.intake import accepting
 from clinicrefund.tiers import Tier
 from clinicrefund.triggers import (
     About,

@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 import attrs
 
-from clinicrefund.codec import chained
 from clinicrefund.errors import JournalError
 from clinicrefund.ports import Record
+from clinicrefund.shell.codec import chained
 
 # What may name or describe a patient, wherever it stands in an event: left out of the default export.
 _PATIENT_FIELDS = frozenset(

@@ -20,7 +20,6 @@ from clinicrefund.case.state import Case
 from clinicrefund.case.status import Choice
 from clinicrefund.clinic import Clinic
 from clinicrefund.clock import MachineClock
-from clinicrefund.deliveries import Deliveries
 from clinicrefund.errors import (
     CaseNotFound,
     CommandRefused,
@@ -30,9 +29,16 @@ from clinicrefund.errors import (
     JournalError,
     Why,
 )
-from clinicrefund.feeds import Feeds
 from clinicrefund.history import History
-from clinicrefund.intake import (
+from clinicrefund.messages import Texts
+from clinicrefund.model import Booking
+from clinicrefund.money import Money
+from clinicrefund.ports import Append, Bookings, Clock, Journal
+from clinicrefund.quote import Quote
+from clinicrefund.settings import Settings
+from clinicrefund.shell.deliveries import Deliveries
+from clinicrefund.shell.feeds import Feeds
+from clinicrefund.shell.intake import (
     Intake,
     as_cancellation,
     delivery_id,
@@ -41,18 +47,12 @@ from clinicrefund.intake import (
     sealing,
     take,
 )
-from clinicrefund.messages import Texts
-from clinicrefund.model import Booking
-from clinicrefund.money import Money
-from clinicrefund.ports import Append, Bookings, Clock, Journal
-from clinicrefund.quote import Quote
-from clinicrefund.reports import Poke, Reports
-from clinicrefund.reserving import answered
-from clinicrefund.running import run
-from clinicrefund.settings import Settings
-from clinicrefund.startup import check_clinic, check_journal, check_settings
-from clinicrefund.steps import Work
-from clinicrefund.streams import EMPTY, CaseFile, commit
+from clinicrefund.shell.reports import Poke, Reports
+from clinicrefund.shell.reserving import answered
+from clinicrefund.shell.running import run
+from clinicrefund.shell.startup import check_clinic, check_journal, check_settings
+from clinicrefund.shell.steps import Work
+from clinicrefund.shell.streams import EMPTY, CaseFile, commit
 from clinicrefund.triggers import (
     ByAppointment,
     Trigger,

@@ -44,7 +44,7 @@ from clinicrefund.case.events import (
 from clinicrefund.case.ids import step_id
 from clinicrefund.case.plan import Roster
 from clinicrefund.case.state import Step
-from clinicrefund.intake import _is_later_episode
+from clinicrefund.shell.intake import _is_later_episode
 from clinicrefund.triggers import Trigger
 
 from .story import (

@@ -27,7 +27,7 @@ OUTER_RINGS = {
         "messages",
         "orchestrator",
     ),
-    *("ports", "sending", "testing", "web"),
+    *("ports", "sending", "shell", "testing", "web"),
 }
 
 # How a value shows itself to a person is no part of what it is: these may ask an outer ring, when they are called.

@@ -11,7 +11,7 @@ from clinicrefund.case.plan import money_state
 from clinicrefund.case.state import Step
 from clinicrefund.case.status import Audience, MoneyState
 from clinicrefund.outcomes import Done
-from clinicrefund.streams import book_of, read
+from clinicrefund.shell.streams import book_of, read
 
 from .random_runs import GONE, RandomRun
 

@@ -38,10 +38,10 @@ from clinicrefund.case.events import (
     StepEnded,
     StepStarted,
 )
-from clinicrefund.codec import chained, decode, encode
 from clinicrefund.outcomes import Outcome
 from clinicrefund.ports import Record
 from clinicrefund.reasons import Reason, Rule
+from clinicrefund.shell.codec import chained, decode, encode
 from clinicrefund.triggers import Clue, Trigger
 
 AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)

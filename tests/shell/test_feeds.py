@@ -24,7 +24,7 @@ from clinicrefund.case.events import DeliveryTaken, FeedRead
 from clinicrefund.case.ids import feed_stream
 from clinicrefund.journals import MemoryJournal
 from clinicrefund.ports import Append
-from clinicrefund.streams import read
+from clinicrefund.shell.streams import read
 
 from .rig import HOUR, Killed, MortalJournal, Rig, rig, usd
 

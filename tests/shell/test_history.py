@@ -30,12 +30,12 @@ from clinicrefund.case.events import (
     StepStarted,
 )
 from clinicrefund.case.status import Audience
-from clinicrefund.codec import encode
 from clinicrefund.history import Anchor, Verified
 from clinicrefund.model import Appointment, Payment
 from clinicrefund.orders import CaseRecord, LedgerEntry, Message
 from clinicrefund.policy import CancellationPolicy
 from clinicrefund.ports import Record
+from clinicrefund.shell.codec import encode
 
 from .rig import rig, usd
 

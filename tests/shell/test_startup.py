@@ -24,7 +24,7 @@ from clinicrefund import (
 )
 from clinicrefund.journals import MemoryJournal, SQLiteJournal
 from clinicrefund.ports import Append, Record
-from clinicrefund.startup import check_clinic, check_journal, check_settings
+from clinicrefund.shell.startup import check_clinic, check_journal, check_settings
 from clinicrefund.testing import MemoryBookings, VirtualClock
 
 from .rig import rig

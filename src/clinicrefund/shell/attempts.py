@@ -28,7 +28,7 @@ from clinicrefund.outcomes import Outcome, Unknown
 from clinicrefund.ports import FOREVER, Adapter, Append, Capabilities, Clock
 from clinicrefund.sending import Write, announce
 from clinicrefund.settings import Settings
-from clinicrefund.streams import CaseFile, Others
+from clinicrefund.shell.streams import CaseFile, Others
 
 _O = TypeVar("_O", bound=Order)
 

@@ -1,6 +1,5 @@
 """Money that others sent back on a payment: counted for the one case that owes it, and never sent again."""
 
-from clinicrefund.attempts import NotOurs
 from clinicrefund.case.decide import Events
 from clinicrefund.case.events import (
     Effect,
@@ -13,8 +12,9 @@ from clinicrefund.case.ids import step_id
 from clinicrefund.case.state import Case, Step
 from clinicrefund.money import Money
 from clinicrefund.ports import Append
-from clinicrefund.reserving import There, find_file, named
-from clinicrefund.steps import Work
+from clinicrefund.shell.attempts import NotOurs
+from clinicrefund.shell.reserving import There, find_file, named
+from clinicrefund.shell.steps import Work
 
 
 async def adopt(work: Work, step: Step, there: There, amount: Money, reference: str | None, /) -> bool:

@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 import attrs
 
-from clinicrefund.adopting import adopt
 from clinicrefund.case import decide
 from clinicrefund.case.events import (
     AddressOptedOut,
@@ -25,13 +24,14 @@ from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Audience
 from clinicrefund.clinic import Clinic
 from clinicrefund.errors import CommandRefused
-from clinicrefund.intake import Intake, find_case, roster_of
 from clinicrefund.model import Channel
 from clinicrefund.outcomes import Done, Refused
 from clinicrefund.ports import Append, PaymentGateway
-from clinicrefund.reserving import look
-from clinicrefund.steps import Work
-from clinicrefund.streams import EMPTY, CaseFile, Stream, book_of, commit, read
+from clinicrefund.shell.adopting import adopt
+from clinicrefund.shell.intake import Intake, find_case, roster_of
+from clinicrefund.shell.reserving import look
+from clinicrefund.shell.steps import Work
+from clinicrefund.shell.streams import EMPTY, CaseFile, Stream, book_of, commit, read
 from clinicrefund.triggers import (
     ApprovalAnswered,
     ByContact,

@@ -15,9 +15,9 @@ from clinicrefund.case.ids import case_stream
 from clinicrefund.case.payment import PaymentBook
 from clinicrefund.case.plan import Roster
 from clinicrefund.case.state import Case
-from clinicrefund.codec import decode, encode
 from clinicrefund.errors import CaseNotFound, JournalConflict, JournalError
 from clinicrefund.ports import Append, Clock, Journal, Record
+from clinicrefund.shell.codec import decode, encode
 
 
 @attrs.frozen(kw_only=True)

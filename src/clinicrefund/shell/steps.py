@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import attrs
 
-from clinicrefund.attempts import BytesChanged, NotOurs, Sending, attempt, postpone
 from clinicrefund.case.decide import Events, end_step, learn, raise_task
 from clinicrefund.case.events import (
     AddressOptedOut,
@@ -30,12 +29,13 @@ from clinicrefund.clinic import Clinic
 from clinicrefund.errors import InputRefused, PlatformError
 from clinicrefund.messages import Texts
 from clinicrefund.model import Appointment, AppointmentStatus, Channel
-from clinicrefund.ordering import appointment_update, billing_note, case_record, ledger_entry, message
 from clinicrefund.orders import AppointmentUpdate, BillingNote, CaseRecord, LedgerEntry, Message
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
 from clinicrefund.ports import Adapter, Append, Bookings, Capabilities, Clock, Journal, Lookup
 from clinicrefund.settings import Settings
-from clinicrefund.streams import CaseFile, read
+from clinicrefund.shell.attempts import BytesChanged, NotOurs, Sending, attempt, postpone
+from clinicrefund.shell.ordering import appointment_update, billing_note, case_record, ledger_entry, message
+from clinicrefund.shell.streams import CaseFile, read
 from clinicrefund.triggers import AppointmentMissed, AppointmentRescheduled, ByAppointment
 
 _A_MINUTE = timedelta(minutes=1)

@@ -4,8 +4,6 @@ Rules 3 to 9 of the design: name the payment canonically, read its stream, ask t
 others moved, never more than is left, reserve and start in one commit.
 """
 
-from clinicrefund.adopting import adopt, others_owe
-from clinicrefund.attempts import BytesChanged, NotOurs, Sending, attempt, postpone
 from clinicrefund.case.decide import Events, raise_task
 from clinicrefund.case.events import (
     CaseJoined,
@@ -25,8 +23,10 @@ from clinicrefund.money import Money
 from clinicrefund.orders import RefundOrder
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused
 from clinicrefund.ports import Append
-from clinicrefund.reserving import There, look, named, release, release_idle
-from clinicrefund.steps import (
+from clinicrefund.shell.adopting import adopt, others_owe
+from clinicrefund.shell.attempts import BytesChanged, NotOurs, Sending, attempt, postpone
+from clinicrefund.shell.reserving import There, look, named, release, release_idle
+from clinicrefund.shell.steps import (
     Work,
     ask_later,
     bytes_changed,
@@ -36,7 +36,7 @@ from clinicrefund.steps import (
     look_at_visit,
     may_send,
 )
-from clinicrefund.streams import book_of, read
+from clinicrefund.shell.streams import book_of, read
 
 
 async def refund(work: Work, step: Step, /) -> None:

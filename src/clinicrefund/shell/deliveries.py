@@ -7,9 +7,9 @@ import attrs
 from clinicrefund.case.events import DeliveryTaken, DeliveryWorked, TaskKind
 from clinicrefund.case.ids import case_id
 from clinicrefund.clinic import Clinic
-from clinicrefund.intake import Intake, OfAppointment, find_case, roster_of
-from clinicrefund.reports import Poke, Reports, WorkOf
-from clinicrefund.streams import Stream, commit, read
+from clinicrefund.shell.intake import Intake, OfAppointment, find_case, roster_of
+from clinicrefund.shell.reports import Poke, Reports, WorkOf
+from clinicrefund.shell.streams import Stream, commit, read
 from clinicrefund.triggers import (
     AppointmentChanged,
     AppointmentReinstated,

@@ -32,7 +32,7 @@ from clinicrefund.digest import digest
 from clinicrefund.errors import CaseNotFound, InputRefused, JournalConflict
 from clinicrefund.model import Actor, Appointment, AppointmentStatus, Booking
 from clinicrefund.ports import Append, Bookings, Clock, Journal
-from clinicrefund.streams import CaseFile, Stream, commit, fresh, read
+from clinicrefund.shell.streams import CaseFile, Stream, commit, fresh, read
 from clinicrefund.triggers import (
     AppointmentCancelled,
     AppointmentChanged,

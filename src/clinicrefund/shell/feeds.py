@@ -6,9 +6,9 @@ from clinicrefund.case.events import FeedRead
 from clinicrefund.case.ids import feed_stream
 from clinicrefund.clinic import Clinic
 from clinicrefund.errors import JournalConflict
-from clinicrefund.intake import ClinicOf, accepting, told_apart
 from clinicrefund.ports import Append, Clock, Journal
-from clinicrefund.streams import commit, fresh, read
+from clinicrefund.shell.intake import ClinicOf, accepting, told_apart
+from clinicrefund.shell.streams import commit, fresh, read
 
 
 @attrs.frozen(kw_only=True)

@@ -9,8 +9,8 @@ from clinicrefund.case.decide import Events
 from clinicrefund.case.due import due
 from clinicrefund.case.events import Effect
 from clinicrefund.case.state import Case, Step
-from clinicrefund.refunding import refund
-from clinicrefund.steps import Work, take
+from clinicrefund.shell.refunding import refund
+from clinicrefund.shell.steps import Work, take
 from clinicrefund.triggers import ByAppointment
 
 _ROUNDS = 8

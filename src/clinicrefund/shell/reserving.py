@@ -12,8 +12,8 @@ from clinicrefund.model import Payment
 from clinicrefund.orders import PaymentState
 from clinicrefund.outcomes import RefusalReason, Refused
 from clinicrefund.ports import Append, PaymentGateway
-from clinicrefund.steps import Work
-from clinicrefund.streams import CaseFile, Stream, book_of, commit, read
+from clinicrefund.shell.steps import Work
+from clinicrefund.shell.streams import CaseFile, Stream, book_of, commit, read
 
 
 @attrs.frozen(kw_only=True)
