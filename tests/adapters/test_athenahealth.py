@@ -49,6 +49,8 @@ from clinicrefund.testing.stand_ins.athenahealth_shapes import (
 )
 from clinicrefund.triggers import AppointmentChanged, ByReference
 
+from .recording import Recording
+
 GET = "GET /v1/{practice}/appointments/{id}"
 CANCEL = "PUT /v1/{practice}/appointments/{id}/cancel"
 CHANGED = "GET /v1/{practice}/appointments/changed"
@@ -64,27 +66,11 @@ CONFIG = AthenahealthConfig(
 )
 
 
-class Recorded(AthenahealthStandIn):
+class Recorded(Recording, AthenahealthStandIn):
     """Keeps what it was sent; refuses, where told to, in the words given to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[SandboxRequest] = []
-        self.words: SandboxReply | None = None
-
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        self.seen.append(request)
-        return super().answer(method, path, request)
-
-    def refusal(self) -> SandboxReply:
-        return self.words or super().refusal()
 
     def writes(self) -> Sequence[str]:
         return [asked for asked in self.requests if asked.startswith("PUT") or asked.endswith("/notes")]
-
-    def sent(self, asked: str) -> SandboxRequest:
-        (found,) = [one for name, one in zip(self.requests, self.seen, strict=True) if name == asked]
-        return found
 
 
 @attrs.frozen

@@ -38,6 +38,8 @@ from clinicrefund.testing.stand_ins.google_sheets import (
 )
 from clinicrefund.testing.stand_ins.google_sheets_grid import Block, Grid
 
+from .recording import Recording
+
 OPENED_AT = datetime(2026, 11, 21, 17, 0, tzinfo=UTC)
 BLOCK = Block(sheet="Refunds", top=0, left=0, bottom=None, right=None)
 APPEND = "POST /v4/spreadsheets/{id}/values/{range}:append"
@@ -48,20 +50,8 @@ CONFIG = GoogleSheetsConfig(
 )
 
 
-class Recorded(GoogleSheetsStandIn):
+class Recorded(Recording, GoogleSheetsStandIn):
     """Keeps what it was sent; refuses, where told to, in the words given to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[SandboxRequest] = []
-        self.words: SandboxReply | None = None
-
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        self.seen.append(request)
-        return super().answer(method, path, request)
-
-    def refusal(self) -> SandboxReply:
-        return self.words or super().refusal()
 
 
 @attrs.frozen

@@ -47,6 +47,8 @@ from clinicrefund.testing.stand_ins.mailgun import (
 from clinicrefund.testing.stand_ins.mailgun_shapes import error, multipart, new_triple
 from clinicrefund.triggers import CancellationRequested, Delivery, DeliveryReported, OptedOut
 
+from .recording import Recording
+
 EMAIL = "jane@example.org"
 STEP = "cr-0123456789abcdef-notify01"
 NOW = datetime(2026, 3, 2, 15, 5, tzinfo=UTC)
@@ -62,20 +64,8 @@ TRIPLE = {
 CONFIG = MailgunConfig(domain=DOMAIN, api_key=API_KEY, signing_key=SIGNING_KEY, sender=SENDER)
 
 
-class Recorded(MailgunStandIn):
+class Recorded(Recording, MailgunStandIn):
     """Keeps what it was sent; refuses, where told to, in the words given to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[SandboxRequest] = []
-        self.words: SandboxReply | None = None
-
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        self.seen.append(request)
-        return super().answer(method, path, request)
-
-    def refusal(self) -> SandboxReply:
-        return self.words or super().refusal()
 
 
 @attrs.frozen

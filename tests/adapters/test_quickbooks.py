@@ -32,6 +32,8 @@ from clinicrefund.testing.stand_ins.quickbooks import FIRST_REFRESH_TOKEN, REALM
 from clinicrefund.testing.stand_ins.quickbooks_query import Query, QueryRefused
 from clinicrefund.testing.stand_ins.quickbooks_shapes import fault, gateway_fault
 
+from .recording import Recording
+
 LATE_IN_NEW_YORK = datetime(2026, 3, 2, 23, 30, tzinfo=ZoneInfo("America/New_York"))
 CREATE_RECEIPT = "POST /v3/company/{realm}/refundreceipt"
 CREATE_CUSTOMER = "POST /v3/company/{realm}/customer"
@@ -47,28 +49,12 @@ CONFIG = QuickBooksConfig(
 )
 
 
-class Recorded(QuickBooksStandIn):
+class Recorded(Recording, QuickBooksStandIn):
     """Keeps what it was sent; refuses, where told to, in the words given to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[SandboxRequest] = []
-        self.words: SandboxReply | None = None
-
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        self.seen.append(request)
-        return super().answer(method, path, request)
-
-    def refusal(self) -> SandboxReply:
-        return self.words or super().refusal()
 
     def written(self, path: str) -> tuple[SandboxRequest, Mapping[str, Any]]:
         """The one write to that path, and its body."""
-        (found,) = [
-            request
-            for asked, request in zip(self.requests, self.seen, strict=True)
-            if asked == f"POST /v3/company/{REALM}/{path}"
-        ]
+        found = self.sent(f"POST /v3/company/{REALM}/{path}")
         return found, json.loads(found.body, parse_float=Decimal)
 
 

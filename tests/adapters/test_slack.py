@@ -32,6 +32,8 @@ from clinicrefund.testing import Fault, Sandbox, SandboxReply, SandboxRequest, c
 from clinicrefund.testing.stand_ins.slack import APP, HOOK_PATH, SIGNING_SECRET, TEAM, SlackStandIn, sign
 from clinicrefund.triggers import ApprovalAnswered, ByReference
 
+from .recording import Recording
+
 POST = "POST /services/{team}/{hook}/{secret}"
 URL = f"https://hooks.slack.com{HOOK_PATH}"
 KEY = HOOK_PATH.rpartition("/")[2]
@@ -40,20 +42,8 @@ BUTTONS = (Button(label="Approve", choice=Choice.APPROVE), Button(label="Deny", 
 STEP = "cr-0123456789abcdef-01234567"
 
 
-class Recorded(SlackStandIn):
+class Recorded(Recording, SlackStandIn):
     """Keeps what it was sent; refuses, where told to, in the words given to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[SandboxRequest] = []
-        self.words: SandboxReply | None = None
-
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        self.seen.append(request)
-        return super().answer(method, path, request)
-
-    def refusal(self) -> SandboxReply:
-        return self.words or super().refusal()
 
 
 @attrs.frozen

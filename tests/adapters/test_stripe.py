@@ -35,29 +35,19 @@ from clinicrefund.money import Money
 from clinicrefund.orders import PaymentState, RefundOrder
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
 from clinicrefund.ports import Received, WebhookRequest
-from clinicrefund.testing import Fault, Sandbox, SandboxReply, SandboxRequest, check_gateway
+from clinicrefund.testing import Fault, Sandbox, SandboxReply, check_gateway
 from clinicrefund.testing.stand_ins.stripe import API_KEY, WEBHOOK_SECRET, StripeStandIn
 from clinicrefund.testing.stand_ins.stripe_shapes import error, sign
 from clinicrefund.triggers import ByPayment, DisputeReported, RefundReported, RefundState
+
+from .recording import Recording
 
 CREATE = "POST /v1/refunds"
 CONFIG = StripeConfig(api_key=API_KEY, webhook_secret=WEBHOOK_SECRET)
 
 
-class Recorded(StripeStandIn):
+class Recorded(Recording, StripeStandIn):
     """Keeps what it was sent; refuses, where told to, in the words given to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[SandboxRequest] = []
-        self.words: SandboxReply | None = None
-
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        self.seen.append(request)
-        return super().answer(method, path, request)
-
-    def refusal(self) -> SandboxReply:
-        return self.words or super().refusal()
 
 
 @attrs.frozen

@@ -30,7 +30,6 @@ from clinicrefund.testing import (
     Sandbox,
     SandboxDelivery,
     SandboxReply,
-    SandboxRequest,
     VirtualClock,
     check_notifier,
     check_webhooks,
@@ -49,6 +48,8 @@ from clinicrefund.testing.stand_ins.twilio import (
 from clinicrefund.testing.stand_ins.twilio_shapes import error
 from clinicrefund.triggers import CancellationRequested, Delivery, DeliveryReported, OptedOut
 
+from .recording import Recording
+
 PHONE = "+15558675310"
 NOW = datetime(2026, 3, 2, 15, 4, 5, tzinfo=UTC)
 URL = "https://hooks.clinic.example/twilio"
@@ -58,20 +59,8 @@ TOKEN = "12ab34cd56ef78ab90cd12ef34ab56cd"
 CONFIG = TwilioConfig(account_sid=ACCOUNT_SID, auth_token=AUTH_TOKEN, messaging_service=MESSAGING_SERVICE)
 
 
-class Recorded(TwilioStandIn):
+class Recorded(Recording, TwilioStandIn):
     """Keeps what it was sent; refuses, where told to, in the words given to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[SandboxRequest] = []
-        self.words: SandboxReply | None = None
-
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        self.seen.append(request)
-        return super().answer(method, path, request)
-
-    def refusal(self) -> SandboxReply:
-        return self.words or super().refusal()
 
 
 @attrs.frozen

@@ -25,7 +25,6 @@ from clinicrefund import (
     Percent,
     Role,
     Tier,
-    codec,
 )
 from clinicrefund.case.events import (
     AddressOptedOut,
@@ -41,6 +40,7 @@ from clinicrefund.case.events import (
 from clinicrefund.outcomes import Outcome
 from clinicrefund.ports import Record
 from clinicrefund.reasons import Reason, Rule
+from clinicrefund.shell import codec
 from clinicrefund.shell.codec import chained, decode, encode
 from clinicrefund.triggers import Clue, Trigger
 

@@ -134,8 +134,12 @@ class StandIn:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        marked = ((name, getattr(method, "sandbox_route", None)) for name, method in vars(cls).items())
-        cls._routes += tuple((*mark, name) for name, mark in marked if mark is not None)
+        marked = (
+            (name, getattr(method, "sandbox_route", None))
+            for base in reversed(cls.__mro__)
+            for name, method in vars(base).items()
+        )
+        cls._routes = tuple((*mark, name) for name, mark in marked if mark is not None)
 
     def __init__(self) -> None:
         self.clock: Clock | None = None
