@@ -114,10 +114,16 @@ class AppointmentChanged(_Trigger):
 
 @attrs.frozen(kw_only=True)
 class CancellationRequested(_Trigger):
-    """A patient asks, in words, to cancel. It opens a question for a person; it never decides by itself."""
+    """A patient asks, in words, to cancel: a question for a person, unless the clinic has rules that read the words
+    (`Clinic.requests`).
+
+    ``sender_verified``: that whoever delivered it vouches that the words came from the address in ``about``. It does
+    not mean that the patient wrote them: a phone can be lent, and a carrier's word on a number is not proof.
+    """
 
     words: str = attrs.field(repr=False, converter=mask_card_numbers)
     channel: Channel
+    sender_verified: bool = False
 
 
 class RefundState(Enum):
