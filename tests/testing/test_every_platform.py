@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
+from clinicrefund.errors import InputRefused
 from clinicrefund.testing import (
     Report,
     Sandbox,
@@ -24,7 +25,7 @@ SUITES: Mapping[str, Callable[[Callable[[], StandIn]], Awaitable[Report]]] = {
     "notifiers": check_notifier,
     "loggers": check_logger,
 }
-STAND_INS = {stand_in.platform: type(stand_in) for stand_in in defaults.stand_ins()}
+STAND_INS = {stand_in.platform: type(stand_in) for stand_in in defaults.stand_ins(defaults.every_platform())}
 ROLES = [
     (platform, role)
     for platform, stand_in in STAND_INS.items()
@@ -39,6 +40,12 @@ async def test_a_platform_keeps_the_promises_of_its_port(platform: str, role: st
     (await SUITES[role](STAND_INS[platform])).raise_if_failed()
 
 
+def test_a_sandbox_is_made_of_platforms_by_their_names() -> None:
+    assert list(Sandbox.of("stripe", "twilio").stand_ins) == ["stripe", "twilio"]
+    with pytest.raises(InputRefused, match="no stand-in of 'strype'; there are athenahealth"):
+        Sandbox.of("strype")
+
+
 def test_the_sandbox_has_one_platform_of_every_kind() -> None:
     clinic = Sandbox().clinic()
     for role in (*SUITES, "webhooks", "feeds"):
@@ -47,7 +54,7 @@ def test_the_sandbox_has_one_platform_of_every_kind() -> None:
 
 @pytest.mark.parametrize("platform", STAND_INS)
 def test_an_inventory_and_a_repr_tell_nothing_of_the_patient(platform: str) -> None:
-    sandbox = Sandbox()
+    sandbox = Sandbox(*defaults.stand_ins(dict.fromkeys((*defaults.PLATFORMS, platform))))
     booking = sandbox.add_booking("A-1", paid="120.00", currency="USD")
     told = f"{sandbox.state(platform).inventory()} {sandbox.adapters(platform)!r}"
     for private in (booking.patient.name, booking.patient.email, booking.patient.phone):

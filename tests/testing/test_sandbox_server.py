@@ -281,3 +281,9 @@ def test_a_sandbox_refuses_to_listen_beyond_this_machine(host: str) -> None:
 def test_a_remote_sandbox_is_never_somewhere_else() -> None:
     with pytest.raises(ConfigurationError, match="real platform"):
         RemoteSandbox("https://api.stripe.com", AcmeStandIn())
+
+
+async def test_a_platform_is_added_to_the_server_by_its_name() -> None:
+    refused = await anyio.run_process([*COMMAND, "--stand-in", "strype"], check=False)
+    assert refused.returncode == 2
+    assert b"there is no stand-in of 'strype'; there are" in refused.stderr

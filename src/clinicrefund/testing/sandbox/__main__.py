@@ -12,6 +12,7 @@ from importlib import import_module
 
 import anyio
 
+from clinicrefund.errors import InputRefused
 from clinicrefund.testing.clock import RunningClock
 from clinicrefund.testing.sandbox.app import SandboxApplication
 from clinicrefund.testing.sandbox.defaults import stand_ins
@@ -29,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--stand-in",
         action="append",
         default=[],
-        metavar="MODULE:CLASS",
-        help="one more platform; repeatable",
+        metavar="NAME",
+        help="one more platform: 'square', or MODULE:CLASS of your own; repeatable",
     )
     parser.add_argument("--detach", action="store_true", help="keep running in the background")
     parser.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
@@ -88,6 +89,11 @@ def _detach(port: int, names: Sequence[str]) -> int:
 
 def _stand_in(parser: argparse.ArgumentParser, name: str) -> StandIn:
     module, _, attribute = name.partition(":")
+    if not attribute:
+        try:
+            return stand_ins((name,))[0]
+        except InputRefused as refused:
+            parser.error(str(refused))
     made: object = getattr(import_module(module), attribute)()
     if not isinstance(made, StandIn):
         parser.error(f"{name} is not a StandIn")

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from hashlib import sha256
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
+import clinicrefund.testing.stand_ins as stand_ins_package
+from clinicrefund.errors import InputRefused
 from clinicrefund.model import Patient
 from clinicrefund.testing.stand_in import Adapters, StandIn
 
@@ -13,28 +16,42 @@ if TYPE_CHECKING:
     from clinicrefund.clinic import Clinic
     from clinicrefund.policy import CancellationPolicy
 
-PLATFORMS = {
-    "stripe": "StripeStandIn",
-    "quickbooks": "QuickBooksStandIn",
-    "athenahealth": "AthenahealthStandIn",
-    "twilio": "TwilioStandIn",
-    "mailgun": "MailgunStandIn",
-    "slack": "SlackStandIn",
-    "google_sheets": "GoogleSheetsStandIn",
-    "calendly": "CalendlyStandIn",
-}
-"""Gateways first: the first that takes payments takes those of a new booking."""
+PLATFORMS = (
+    *("stripe", "quickbooks", "athenahealth", "twilio"),
+    *("mailgun", "slack", "google_sheets", "calendly"),
+)
+"""What a sandbox holds where nothing is asked for: a platform of every kind, those of the quickstart.
+
+Gateways first: the first that takes payments takes those of a new booking.
+"""
 
 
-def stand_ins() -> Sequence[StandIn]:
-    """A fresh stand-in of each platform."""
-    return tuple(_stand_in(platform, name) for platform, name in PLATFORMS.items())
+def every_platform() -> Sequence[str]:
+    """The name of every platform that this package has a stand-in for, in the alphabet's order."""
+    modules = sorted(module.name for module in iter_modules(stand_ins_package.__path__))
+    return tuple(name for name in modules if _classes(name))
 
 
-def _stand_in(platform: str, name: str) -> StandIn:
-    module = import_module(f"clinicrefund.testing.stand_ins.{platform}")
-    made: StandIn = getattr(module, name)()
-    return made
+def stand_ins(platforms: Iterable[str] = PLATFORMS, /) -> Sequence[StandIn]:
+    """A fresh stand-in of each of these platforms. Refused where this package has none of that name."""
+    return tuple(_stand_in(platform) for platform in platforms)
+
+
+def _stand_in(platform: str) -> StandIn:
+    names = {module.name for module in iter_modules(stand_ins_package.__path__)}
+    for made in _classes(platform) if platform in names else ():
+        return made()
+    raise InputRefused(f"there is no stand-in of {platform!r}; there are {', '.join(every_platform())}")
+
+
+def _classes(module_name: str) -> Sequence[type[StandIn]]:
+    """Beside a stand-in's module there are others, with its shapes: they hold no class of that kind."""
+    module = import_module(f"{stand_ins_package.__name__}.{module_name}")
+    return [
+        made
+        for made in vars(module).values()
+        if isinstance(made, type) and issubclass(made, StandIn) and made.__module__ == module.__name__
+    ]
 
 
 def policy() -> "CancellationPolicy":

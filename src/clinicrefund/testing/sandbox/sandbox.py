@@ -57,6 +57,14 @@ class Sandbox:
         self._session: Session | None = None
         self._parts: dict[str, Adapters] = {}
 
+    @classmethod
+    def of(cls, *platforms: str, clock: VirtualClock | None = None) -> Self:
+        """A sandbox of these platforms by their names, gateways first: ``Sandbox.of("square", "xero", "twilio")``.
+
+        Refused where this package has no stand-in of a name; a class of your own goes to the constructor.
+        """
+        return cls(*defaults.stand_ins(platforms), clock=clock)
+
     async def __aenter__(self) -> Self:
         return self
 

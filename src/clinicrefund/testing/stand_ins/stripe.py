@@ -28,6 +28,7 @@ from clinicrefund.testing.stand_ins.stripe_shapes import (
     RefusedByStripe,
     check_refund_form,
     error,
+    listed,
     metadata,
     missing,
     new_charge,
@@ -243,13 +244,13 @@ class StripeStandIn(StandIn):
         intent = self._intents.get(request.path["id"])
         if intent is None or not self._is_of(intent["id"], request):
             raise missing("payment_intent")
-        if "latest_charge" in request.all_of("expand[]"):
+        if "latest_charge" in listed(request, "expand"):
             intent = intent | {"latest_charge": self._charges[intent["latest_charge"]]}
         return SandboxReply(json=intent)
 
     @route("GET", "/v1/events")
     def list_events(self, request: SandboxRequest) -> SandboxReply:
-        types = request.all_of("types[]")
+        types = listed(request, "types")
         oldest = (self.now() - _EVENTS_ARE_KEPT).timestamp()
         found = [
             event

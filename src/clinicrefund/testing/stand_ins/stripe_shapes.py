@@ -4,15 +4,17 @@ Written from Stripe's API reference, version 2026-09-30.endive (https://docs.str
 """
 
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
 
 from clinicrefund.currencies import EXPONENTS
 from clinicrefund.money import Money
-from clinicrefund.testing.stand_in import SandboxReply
+from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest
 
 Object: TypeAlias = dict[str, Any]
 
@@ -158,6 +160,12 @@ def sign(secret: str, body: bytes, at: datetime) -> Mapping[str, str]:
     digest = hmac.new(secret.encode(), f"{seconds}.".encode() + body, "sha256").hexdigest()
     signature = f"t={seconds},v1={digest}"
     return {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": signature}
+
+
+def listed(request: SandboxRequest, name: str) -> Sequence[str]:
+    """A list in a query: ``types[]=a&types[]=b``, or ``types[0]=a&types[1]=b`` as Stripe's own client writes it."""
+    pairs = parse_qsl(request.raw_query, keep_blank_values=True)
+    return [value for asked, value in pairs if re.fullmatch(rf"{name}\[\d*\]", asked)]
 
 
 # ---- what is refused before any work ---------------------------------------------------------------------------
