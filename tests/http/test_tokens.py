@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 import anyio
 import anyio.lowlevel
+import attrs
 import httpx
 import pytest
 
@@ -208,6 +209,17 @@ async def test_client_secret_goes_into_the_form_where_the_vendor_wants_it_there(
         {"grant_type": "client_credentials", "client_id": "id", "client_secret": "s", "a": "b"}
     ]
     assert "authorization" not in vendor.headers[0]
+
+
+async def test_a_refresh_sends_the_further_fields_that_the_vendor_wants(
+    vendor: Vendor, clock: FakeClock
+) -> None:
+    grant = attrs.evolve(
+        refreshing(), in_body=True, fields=(("redirect_uri", "https://clinic.example/back"),)
+    )
+    await bound(vendor, clock, grant).send(READ)
+    assert vendor.grants[0]["redirect_uri"] == "https://clinic.example/back"
+    assert vendor.grants[0]["client_secret"] == "s"
 
 
 @pytest.mark.parametrize("auth", [CLIENT, refreshing()], ids=["client credentials", "refresh token"])

@@ -114,7 +114,7 @@ class RefreshToken:
 
     ``account`` names them in the store. ``initial`` is the refresh token of the clinic's consent, used while the store
     has none for this account. New tokens are stored before they are used. After a new consent, save its tokens to the
-    store: a stored grant always wins over ``initial``.
+    store: a stored grant always wins over ``initial``. ``in_body`` and ``fields`` as in `ClientCredentials`.
     """
 
     account: str = attrs.field(validator=filled)
@@ -124,6 +124,7 @@ class RefreshToken:
     initial: Secret = attrs.field(converter=secret)
     in_body: bool = False
     scope: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
 
     def authorizer(self, desk: TokenDesk, /) -> Authorizer:
         return Renewing(desk, _Rotation(self, desk).renewed)
@@ -174,6 +175,7 @@ class _Rotation:
     async def _granted(self, refresh: Secret, seen: Tokens) -> Tokens:
         form = {"grant_type": "refresh_token", "refresh_token": refresh.reveal()}
         form |= {"scope": self._grant.scope} if self._grant.scope else {}
+        form |= dict(self._grant.fields)
         return await granted(
             self._desk,
             self._grant.token_url,
