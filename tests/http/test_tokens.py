@@ -67,6 +67,7 @@ class Vendor(httpx.AsyncBaseTransport):
         self.token_answer: Callable[[], httpx.Response] | None = None
         self.before_grant: Callable[[], object] = lambda: None
         self.expires_in: object = 3600
+        self.granted_with = 200
         self.at_once = 1
         self._asking = 0
         self._all_ask = anyio.Event()
@@ -101,7 +102,7 @@ class Vendor(httpx.AsyncBaseTransport):
             if self.rotates:
                 self.refresh = f"r{len(self.grants)}"
             answer["refresh_token"] = self.refresh
-        return httpx.Response(200, json=answer)
+        return httpx.Response(self.granted_with, json=answer)
 
 
 @pytest.fixture
@@ -507,6 +508,13 @@ async def test_memory_store_compares_and_sets(clock: FakeClock) -> None:
     assert await store.save("a", stored("x", "y", 1, clock), seen=0)
     assert not await store.save("a", stored("z", "y", 1, clock), seen=0)
     assert await store.load("a") == stored("x", "y", 1, clock)
+
+
+@pytest.mark.parametrize("auth", [CLIENT, refreshing()], ids=["client credentials", "refresh token"])
+async def test_a_token_that_comes_with_201_is_a_token(vendor: Vendor, clock: FakeClock, auth: Auth) -> None:
+    """RFC 6749 says 200, and some vendors say that something was created."""
+    vendor.granted_with = 201
+    assert (await bound(vendor, clock, auth).send(WRITE)).ok
 
 
 # ---- the token endpoint fails ----------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ async def granted(
     """New tokens from a token endpoint, one version after those ``held``. A `PlatformError` or `InvalidGrant`."""
     answer = await desk.ask(url, form, headers)
     body = _object(answer)
-    if answer.status == 200:
+    if answer.status in (200, 201):  # RFC 6749 says 200; Zendesk's document says 201
         return _tokens(desk, body, held)
     error = body.get("error")
     code = error if isinstance(error, str) and error in _CODES else None
