@@ -4,13 +4,23 @@ import base64
 import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clinicrefund.errors import ConfigurationError, WebhookRejected
-from clinicrefund.http.signatures import Digest, Encoding, verify_hmac, verify_timed_header, verify_timestamp
+from clinicrefund.http.signatures import (
+    Digest,
+    Encoding,
+    standard_webhook_headers,
+    verify_hmac,
+    verify_shared_secret,
+    verify_standard_webhook,
+    verify_timed_header,
+    verify_timestamp,
+)
 from clinicrefund.secret import Secret
 
 NOW = datetime(2026, 3, 2, 15, 4, 5, tzinfo=UTC)
@@ -148,3 +158,81 @@ def test_tolerance_of_zero_does_not_switch_the_check_off() -> None:
 def test_no_timestamp_raises_anything_else(text: str) -> None:
     with pytest.raises(WebhookRejected):
         verify_timestamp(text, NOW, timedelta(minutes=5))
+
+
+# ---- Standard Webhooks, and secrets that are sent themselves ------------------------------------------------------
+
+STANDARD_KEY = Secret("whsec_Y2xpbmljcmVmdW5kLWJyaWRnZS1kZW1vLWtleS0wMDE=")
+STANDARD_BODY = b'{"event":"appointment_cancelled","event_id":"evt-1001","appointment":{"id":"A-1001"}}'
+STANDARD_SIGNATURE = "v1,XOf853u1Hcie0hNF+ybqKL9tEPBGj9bbzwhq37SpVlg="
+STANDARD_AT = datetime.fromtimestamp(1795280645, UTC)
+
+
+def verify_standard(
+    signatures: str = STANDARD_SIGNATURE,
+    *,
+    key: Secret | list[Secret] = STANDARD_KEY,
+    message: str = "evt-1001",
+    seconds: str = "1795280645",
+    body: bytes = STANDARD_BODY,
+    now: datetime = STANDARD_AT,
+) -> datetime:
+    return verify_standard_webhook(
+        key, body, message=message, seconds=seconds, signatures=signatures, now=now
+    )
+
+
+def test_a_standard_webhook_is_verified_and_made_as_in_the_worked_vector() -> None:
+    assert verify_standard() == STANDARD_AT
+    made = standard_webhook_headers(STANDARD_KEY, STANDARD_BODY, message="evt-1001", at=STANDARD_AT)
+    assert made == {
+        "webhook-id": "evt-1001",
+        "webhook-timestamp": "1795280645",
+        "webhook-signature": STANDARD_SIGNATURE,
+    }
+
+
+def test_of_several_standard_signatures_and_keys_one_may_fit() -> None:
+    old = Secret("whsec_" + base64.b64encode(b"o" * 32).decode())
+    assert verify_standard(f"v1a,AAAA v1,AAAA {STANDARD_SIGNATURE}", key=[old, STANDARD_KEY]) == STANDARD_AT
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"signatures": ""},
+        {"signatures": "v1,"},
+        {"signatures": STANDARD_SIGNATURE.removeprefix("v1,")},
+        {"signatures": STANDARD_SIGNATURE.replace("v1,", "v2,")},
+        {"signatures": "v1,XOf853"},
+        {"signatures": "v1,\u00e9"},
+        {"message": "evt-1002"},
+        {"message": "\ud800"},
+        {"seconds": "1795280646"},
+        {"seconds": ""},
+        {"body": STANDARD_BODY + b" "},
+        {"now": STANDARD_AT + timedelta(seconds=301)},
+        {"now": STANDARD_AT - timedelta(seconds=301)},
+        {"key": Secret("whsec_" + base64.b64encode(b"o" * 32).decode())},
+    ],
+)
+def test_a_standard_webhook_that_does_not_fit_is_rejected(changed: dict[str, Any]) -> None:
+    with pytest.raises(WebhookRejected):
+        verify_standard(**changed)
+
+
+@pytest.mark.parametrize("key", ["whsec_", "whsec_c2hvcnQ=", "whsec_not base64", "é", "A" * 120])
+def test_a_key_that_is_none_is_our_fault(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="24 to 64 bytes"):
+        verify_standard(key=Secret(key))
+
+
+def test_a_shared_secret_is_compared_whole() -> None:
+    keys = [Secret("first-secret"), Secret("second-secret-\u00e9")]
+    verify_shared_secret(keys, "first-secret")
+    verify_shared_secret(keys, "second-secret-\u00e9")
+    for given_ in ("", "first", "first-secret ", "\ud800"):
+        with pytest.raises(WebhookRejected):
+            verify_shared_secret(keys, given_)
+    with pytest.raises(ConfigurationError):
+        verify_shared_secret(Secret(""), "")

@@ -5,8 +5,8 @@ Every way to be invalid is `WebhookRejected`; garbage never raises anything else
 
 import hmac
 import re
-from base64 import b64decode
-from collections.abc import Iterable, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Final, Literal, TypeAlias
@@ -22,6 +22,7 @@ TOLERANCE: Final = timedelta(minutes=5)
 
 _SECONDS: Final = re.compile("[0-9]{1,11}")  # eleven digits reach the year 5138: no overflow below
 _MOST_SIGNATURES: Final = 16
+_STANDARD_KEY_BYTES: Final = range(24, 65)
 
 
 def verify_hmac(
@@ -38,20 +39,21 @@ def verify_hmac(
     Several keys while a secret is being replaced; several texts where the sender is not consistent in what it signs
     (Twilio: the URL with and without its port). Says nothing about age or replay.
     """
-    keys = [key] if isinstance(key, Secret) else list(key)
     texts = [signed] if isinstance(signed, bytes) else list(signed)
-    if not keys or not all(keys):
-        raise ConfigurationError(
-            "a webhook secret is missing or empty: anybody could sign; pass the vendor's secret"
-        )
-    decoded = [raw for raw in (_decoded(text, encoding) for text in list(given)[:_MOST_SIGNATURES]) if raw]
+    _compare([one.reveal().encode() for one in _present(key)], texts, given, digest=digest, encoding=encoding)
+
+
+def verify_shared_secret(key: Secret | Sequence[Secret], given: str, /) -> None:
+    """The header that was given holds one of the secrets itself, in constant time. Else `WebhookRejected`.
+
+    For senders that cannot sign. Says nothing about the body, its age or replay: whoever has seen one delivery can
+    make others.
+    """
     found = False
-    for one, text in product(keys, texts):
-        expected = hmac.digest(one.reveal().encode(), text, digest)
-        for raw in decoded:
-            found |= hmac.compare_digest(expected, raw)
+    for one in _present(key):
+        found |= hmac.compare_digest(one.reveal().encode(), given.encode("utf-8", "surrogatepass"))
     if not found:
-        raise WebhookRejected("the signature does not fit the body; check the webhook's secret")
+        raise WebhookRejected("the delivery does not hold the secret that its sender was given")
 
 
 def verify_timestamp(seconds_text: str, now: datetime, tolerance: timedelta = TOLERANCE) -> datetime:
@@ -87,6 +89,80 @@ def verify_timed_header(
     signed = times[0].encode("utf-8", "surrogatepass") + b"." + body
     verify_hmac(key, signed, [value for name, _, value in pairs if name == scheme])
     return verify_timestamp(times[0], now, tolerance)
+
+
+def verify_standard_webhook(
+    key: Secret | Sequence[Secret],
+    body: bytes,
+    /,
+    *,
+    message: str,
+    seconds: str,
+    signatures: str,
+    now: datetime,
+    tolerance: timedelta = TOLERANCE,
+) -> datetime:
+    """Standard Webhooks 1.0: the headers ``webhook-id``, ``webhook-timestamp`` and ``webhook-signature``.
+
+    HMAC-SHA256 over message, seconds and body, joined by full stops; keys as in `standard_webhook_key`. Returns the
+    signed moment. Several signatures may stand in one header, with a blank between them.
+    """
+    signed = f"{message}.{seconds}.".encode("utf-8", "surrogatepass") + body
+    given = [text for scheme, _, text in (one.partition(",") for one in signatures.split()) if scheme == "v1"]
+    keys = [standard_webhook_key(one) for one in _present(key)]
+    _compare(keys, [signed], given, digest="sha256", encoding="base64")
+    return verify_timestamp(seconds, now, tolerance)
+
+
+def standard_webhook_headers(key: Secret, body: bytes, /, *, message: str, at: datetime) -> Mapping[str, str]:
+    """What a sender adds to a delivery, so that `verify_standard_webhook` takes it.
+
+    ``message`` names the delivery, the same each time it is sent again; ``at`` is the moment of sending.
+    """
+    seconds = str(int(at.timestamp()))
+    digest = hmac.digest(standard_webhook_key(key), f"{message}.{seconds}.".encode() + body, "sha256")
+    signature = f"v1,{b64encode(digest).decode()}"
+    return {"webhook-id": message, "webhook-timestamp": seconds, "webhook-signature": signature}
+
+
+def standard_webhook_key(key: Secret, /) -> bytes:
+    """The bytes of a key like ``whsec_...``: base64 of 24 to 64 bytes. Else `ConfigurationError`."""
+    try:
+        raw = b64decode(key.reveal().removeprefix("whsec_"), validate=True)
+    except ValueError:
+        raw = b""
+    if len(raw) not in _STANDARD_KEY_BYTES:
+        raise ConfigurationError(
+            "a webhook secret is not 'whsec_' and base64 of 24 to 64 bytes; make one of random bytes"
+        )
+    return raw
+
+
+def _present(key: Secret | Sequence[Secret]) -> Sequence[Secret]:
+    keys = [key] if isinstance(key, Secret) else list(key)
+    if not keys or not all(keys):
+        raise ConfigurationError(
+            "a webhook secret is missing or empty: anybody could sign; pass the vendor's secret"
+        )
+    return keys
+
+
+def _compare(
+    keys: Iterable[bytes],
+    texts: Iterable[bytes],
+    given: Iterable[str],
+    *,
+    digest: Digest,
+    encoding: Encoding,
+) -> None:
+    decoded = [raw for raw in (_decoded(text, encoding) for text in list(given)[:_MOST_SIGNATURES]) if raw]
+    found = False
+    for key, text in product(keys, texts):
+        expected = hmac.digest(key, text, digest)
+        for raw in decoded:
+            found |= hmac.compare_digest(expected, raw)
+    if not found:
+        raise WebhookRejected("the signature does not fit the body; check the webhook's secret")
 
 
 def _decoded(text: str, encoding: Encoding) -> bytes:
