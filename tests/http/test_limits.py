@@ -143,6 +143,32 @@ async def test_reset_header_counts_where_the_binding_names_it() -> None:
     assert caught.value.retry_after == timedelta(seconds=9)
 
 
+@pytest.mark.anyio
+async def test_429_without_a_time_closes_for_the_pause_that_the_vendor_s_documents_name() -> None:
+    clock = VirtualClock(NOW)
+    acme = bound(
+        Recording(clock, httpx.Response(429)), clock, Limits(per_second=5, pause=timedelta(seconds=30))
+    )
+    with pytest.raises(RateLimited) as caught:
+        await acme.send(WRITE)
+    assert caught.value.retry_after == timedelta(seconds=30)
+    assert (await acme.send(WRITE)).ok
+    assert clock.now() - NOW >= timedelta(seconds=30)
+
+
+@pytest.mark.anyio
+async def test_a_wait_that_the_answer_names_counts_before_the_pause() -> None:
+    clock = VirtualClock(NOW)
+    acme = bound(
+        Recording(clock, httpx.Response(429, headers={"retry-after": "2"})),
+        clock,
+        Limits(pause=timedelta(seconds=30)),
+    )
+    with pytest.raises(RateLimited) as caught:
+        await acme.send(READ)
+    assert caught.value.retry_after == timedelta(seconds=2)
+
+
 def test_one_session_serves_one_event_loop_after_another() -> None:
     clock = VirtualClock(NOW)
     recording = Recording(clock)

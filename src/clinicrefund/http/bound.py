@@ -188,6 +188,7 @@ class BoundSession:
             raise _SignedInVain(refused, authorization)
         if status == 429:
             wait = retry_after(answer.headers, self._clock.now(), reset_header=self._throttle.reset_header)
+            wait = self._throttle.pause if wait is None else wait
             if wait is not None:
                 self._throttle.close_for(wait)
             raise RateLimited("the platform asked to slow down; nothing happened", retry_after=wait, **where)

@@ -29,13 +29,15 @@ class Limits:
 
     ``per_second``: calls a second, as an average. ``burst``: how many may go at once after a pause, for vendors that
     count by the minute; without it one second's worth. ``concurrent``: calls under way. ``reset_header``: the header
-    that names the wait on a 429 where the vendor has no ``Retry-After``, in seconds or as a Unix time.
+    that names the wait on a 429 where the vendor has no ``Retry-After``, in seconds or as a Unix time. ``pause``: the
+    wait after a 429 that names none, where the vendor's documents do.
     """
 
     per_second: float | None = None
     burst: int | None = None
     concurrent: int | None = None
     reset_header: str | None = None
+    pause: timedelta | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.per_second is not None and not (math.isfinite(self.per_second) and self.per_second > 0):
@@ -69,6 +71,7 @@ class Throttle:
 
     def __init__(self, limits: Limits, clock: "Clock", /, *, patience: timedelta) -> None:
         self.reset_header = limits.reset_header
+        self.pause = limits.pause
         self._limits = limits
         self._clock = clock
         self._patience = patience
