@@ -360,7 +360,7 @@ def _task_of(case: Case, step: Step, now: datetime) -> Events:
 
 
 def _nobody_told(case: Case, roster: Roster, now: datetime) -> Events:
-    """A task where the patient is to be told, and every channel refused, or none reaches them at all."""
+    """A task where the patient is to be told, and every notifier refused, or none reaches them at all."""
     state, about = money_state(case), f"{case.case_id}:{TaskKind.NOT_TOLD.value}"
     if state is None or case.booking is None or any(r.task_id.startswith(about) for r in case.resolutions):
         return ()
@@ -372,6 +372,8 @@ def _nobody_told(case: Case, roster: Roster, now: datetime) -> Events:
     in_vain = bool(told) and all(isinstance(step.outcome, Refused) for step in told)
     if not seats or (reaching and not in_vain):
         return ()
+    if any(plan.audience is Audience.PATIENT and case.step(plan.step_id) is None for plan in owed(case, roster)):
+        return ()  # another notifier of the channel steps in
     return raise_task(case, TaskKind.NOT_TOLD, now, state=state.value.replace("_", " "))
 
 

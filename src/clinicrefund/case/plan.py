@@ -14,7 +14,7 @@ from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Audience, Choice, EntryKind, Moment, MoneyState
 from clinicrefund.model import Channel, Patient
 from clinicrefund.money import Money, total
-from clinicrefund.outcomes import Done, Pending, Refused
+from clinicrefund.outcomes import Done, Pending, RefusalReason, Refused
 from clinicrefund.triggers import (
     AppointmentCancelled,
     AppointmentMissed,
@@ -223,16 +223,30 @@ def reaches(seat: Seat, patient: Patient, /) -> bool:
 
 def _messages(case: Case, roster: Roster) -> Iterator[PlannedStep]:
     state, round_ = money_state(case), _round(case)
+    if state is not None and case.booking is not None:
+        yield from _to_patient(case, case.booking.patient, roster, state, round_)
     for seat in roster.seats:
         for audience in seat.audiences:
-            if audience is Audience.PATIENT:
-                told = state is not None and case.booking is not None and reaches(seat, case.booking.patient)
-            else:
-                told = state in _STAFF_STATES[audience]
-            if told and state is not None:
+            if audience is not Audience.PATIENT and state is not None and state in _STAFF_STATES[audience]:
                 yield _message(case, seat, audience, state, round_)
             if audience is Audience.TEAM:
                 yield from _calls(case, seat)
+
+
+def _to_patient(
+    case: Case, patient: Patient, roster: Roster, state: MoneyState, round_: str
+) -> Iterator[PlannedStep]:
+    """One message on each channel. The next notifier of a channel steps in where the one before was refused, but not
+    where the patient wants nothing more on that channel.
+    """
+    taken: set[Channel] = set()
+    for seat in roster.seats:
+        if Audience.PATIENT in seat.audiences and seat.channel not in taken and reaches(seat, patient):
+            message = _message(case, seat, Audience.PATIENT, state, round_)
+            yield message
+            step = case.step(message.step_id)
+            if step is None or not isinstance(step.outcome, Refused) or step.outcome.reason is RefusalReason.OPTED_OUT:
+                taken.add(seat.channel)
 
 
 def _calls(case: Case, seat: Seat) -> Iterator[PlannedStep]:
