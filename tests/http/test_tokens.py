@@ -89,6 +89,8 @@ class Vendor(httpx.AsyncBaseTransport):
 
     def _grant(self, request: httpx.Request, body: bytes) -> httpx.Response:
         form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        if request.headers["content-type"] == "application/json":
+            form = json.loads(body)
         self.before_grant()
         self.grants.append(form)
         self.headers.append(request.headers)
@@ -221,6 +223,38 @@ async def test_a_refresh_sends_the_further_fields_that_the_vendor_wants(
     await bound(vendor, clock, grant).send(READ)
     assert vendor.grants[0]["redirect_uri"] == "https://clinic.example/back"
     assert vendor.grants[0]["client_secret"] == "s"
+
+
+async def test_a_refresh_is_json_where_the_vendor_wants_it_and_an_app_without_a_secret_sends_none(
+    vendor: Vendor, clock: FakeClock
+) -> None:
+    grant = attrs.evolve(refreshing(), in_body=True, client_secret="", as_json=True)
+    await bound(vendor, clock, grant).send(READ)
+    assert vendor.grants == [{"grant_type": "refresh_token", "refresh_token": "r0", "client_id": "id"}]
+    assert vendor.headers[0]["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "seconds"),
+    [("2026-03-02T16:00:00Z", None), ("2026-03-02T16:00:00", 3600), ("soon", 3600), (None, 3600)],
+)
+async def test_an_end_that_is_named_as_a_moment_is_taken_where_it_is_one(
+    vendor: Vendor, clock: FakeClock, expires_at: str | None, seconds: int | None
+) -> None:
+    answer = {"access_token": "a1", "expires_at": expires_at}
+    vendor.token_answer = lambda: httpx.Response(200, json=answer)
+    vendor.live.add("a1")
+    books = bound(vendor, clock, CLIENT)
+    await books.send(READ)
+    end = (
+        datetime(2026, 3, 2, 16, tzinfo=UTC) if seconds is None else clock.now() + timedelta(seconds=seconds)
+    )
+    clock.moment = end - timedelta(seconds=61)
+    await books.send(READ)
+    assert len(vendor.grants) == 1
+    clock.moment = end - timedelta(seconds=60)
+    await books.send(READ)
+    assert len(vendor.grants) == 2
 
 
 @pytest.mark.parametrize("auth", [CLIENT, refreshing()], ids=["client credentials", "refresh token"])

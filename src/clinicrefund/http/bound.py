@@ -1,5 +1,6 @@
 """One platform's session: waits, announces, sends once, and says of every ending what it means."""
 
+import json
 import logging
 import random
 import time
@@ -259,13 +260,13 @@ class TokenLine:
     seconds: float
 
     async def ask(self, url: str, form: Mapping[str, str], headers: Mapping[str, str], /) -> "Answer":
-        """Post a form to a token URL, at most once. `Unavailable` where no answer came.
+        """Post a form to a token URL, as JSON where the headers say so; at most once. `Unavailable`: no answer came.
 
         An absolute URL may be of another host: it comes from the configuration, never from an answer.
         """
         from clinicrefund.http.transport import USER_AGENT, Broken, Departure, Wire, exchange
 
-        body = urlencode(form).encode()
+        body = (json.dumps(form) if "json" in headers.get("content-type", "") else urlencode(form)).encode()
         try:
             address = (
                 Base.parse(f"{self.platform} (token_url)", url).url if "://" in url else self.base.join(url)

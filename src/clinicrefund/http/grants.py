@@ -115,6 +115,7 @@ class RefreshToken:
     ``account`` names them in the store. ``initial`` is the refresh token of the clinic's consent, used while the store
     has none for this account. New tokens are stored before they are used. After a new consent, save its tokens to the
     store: a stored grant always wins over ``initial``. ``in_body`` and ``fields`` as in `ClientCredentials`.
+    ``as_json``: the vendor wants JSON, not a form. An app without a secret (PKCE) leaves ``client_secret`` empty.
     """
 
     account: str = attrs.field(validator=filled)
@@ -125,6 +126,7 @@ class RefreshToken:
     in_body: bool = False
     scope: str = ""
     fields: tuple[tuple[str, str], ...] = ()
+    as_json: bool = False
 
     def authorizer(self, desk: TokenDesk, /) -> Authorizer:
         return Renewing(desk, _Rotation(self, desk).renewed)
@@ -176,10 +178,12 @@ class _Rotation:
         form = {"grant_type": "refresh_token", "refresh_token": refresh.reveal()}
         form |= {"scope": self._grant.scope} if self._grant.scope else {}
         form |= dict(self._grant.fields)
+        fields, headers = _client(self._grant, form)
         return await granted(
             self._desk,
             self._grant.token_url,
-            *_client(self._grant, form),
+            fields,
+            {**headers, "content-type": "application/json"} if self._grant.as_json else headers,
             held=attrs.evolve(seen, refresh=refresh),
         )
 
@@ -188,7 +192,8 @@ def _client(
     grant: ClientCredentials | RefreshToken, form: Mapping[str, str]
 ) -> tuple[Mapping[str, str], Mapping[str, str]]:
     if grant.in_body:
-        return {**form, "client_id": grant.client_id, "client_secret": grant.client_secret.reveal()}, {}
+        password = {"client_secret": grant.client_secret.reveal()} if grant.client_secret else {}
+        return {**form, "client_id": grant.client_id, **password}, {}
     # RFC 6749 2.3.1: both are form-encoded before they go into Basic.
-    password = Secret(quote_plus(grant.client_secret.reveal()))
-    return form, {"authorization": basic(quote_plus(grant.client_id), password)}
+    quoted = Secret(quote_plus(grant.client_secret.reveal()))
+    return form, {"authorization": basic(quote_plus(grant.client_id), quoted)}

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypedDict, cast
 
 import anyio
@@ -160,7 +161,7 @@ async def granted(
 
 
 def _tokens(desk: TokenDesk, body: Mapping[str, object], held: Tokens | None) -> Tokens:
-    access, refresh, life = body.get("access_token"), body.get("refresh_token"), body.get("expires_in")
+    access, refresh = body.get("access_token"), body.get("refresh_token")
     if not isinstance(access, str) or not access:
         raise Unavailable(
             "the token endpoint's answer holds no token; the call was not sent",
@@ -172,17 +173,19 @@ def _tokens(desk: TokenDesk, body: Mapping[str, object], held: Tokens | None) ->
     return Tokens(
         access=Secret(access),
         refresh=Secret(refresh) if isinstance(refresh, str) and refresh else old,
-        expires_at=desk.clock.now() + _life(life),
+        expires_at=_end(body, desk.clock.now()),
         version=(0 if held is None else held.version) + 1,
     )
 
 
-def _life(life: object) -> timedelta:
-    # Seconds; some vendors write them as text. RFC 6749 lets them be left out.
-    try:
-        return timedelta(seconds=min(max(int(str(life)), 0), 10**8))
-    except ValueError:
-        return _USUAL_LIFE
+def _end(body: Mapping[str, object], now: datetime) -> datetime:
+    # Seconds; some vendors write them as text, Square names the moment. RFC 6749 lets them be left out.
+    with suppress(ValueError):
+        return now + timedelta(seconds=min(max(int(str(body.get("expires_in"))), 0), 10**8))
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(str(body.get("expires_at")))
+        return moment if moment.utcoffset() is not None else now + _USUAL_LIFE
+    return now + _USUAL_LIFE
 
 
 def _object(answer: "Answer") -> Mapping[str, object]:
