@@ -50,6 +50,7 @@ _KEY_IN_USE = "IdempotentRequestError"
 _TOKEN_LIFE = (("expires_in", "7200"),)  # a client of the account's own would be given tokens without end
 _SUBDOMAIN = re.compile(r"[a-z0-9][a-z0-9-]*")
 _CODE = re.compile(r"\w{1,64}")
+_TWO_BRACES = re.compile(r"([{}])(?=\1)")
 _REFUSALS = {
     400: RefusalReason.OTHER,
     403: RefusalReason.NOT_ALLOWED,
@@ -320,7 +321,7 @@ def _shown_in_fields(record: CaseRecord) -> Mapping[str, str | None]:
 
 def _comment(config: ZendeskConfig, lines: Sequence[str]) -> Mapping[str, object]:
     """Double braces would be filled in by Zendesk as placeholders."""
-    plain = (line.replace("{{", "{ {").replace("}}", "} }") for line in lines)
+    plain = (_TWO_BRACES.sub(r"\1 ", line) for line in lines)
     html = "<br>".join(escape(line) for line in plain)
     return {"html_body": f"<p>{html}</p>", "public": config.public}
 
