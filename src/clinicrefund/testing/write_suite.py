@@ -171,12 +171,14 @@ class _Meeting:
             raise NotApplicable
         expect(stage.stand_in.played, "the request that was announced did not come next")
         happened = stage.subject.state() != stage.met
+        # Where an earlier part stands, "nothing happened" is not true.
+        partly = stage.part > 1 and self.fault is Fault.REFUSED
+        allowed = self.allowed(result) or (partly and isinstance(result, Unknown | Pending))
         if stage.part < stage.parts:
             # What comes after it may have made the whole good; then Done is the truth.
-            expect(self.allowed(result) or (happened and isinstance(result, Done)), told(result))
+            expect(allowed or (happened and isinstance(result, Done)), told(result))
             return
-        partly = stage.parts > 1 and self.fault is Fault.REFUSED
-        expect(self.allowed(result) or (partly and isinstance(result, Unknown | Pending)), told(result))
+        expect(allowed, told(result))
         expect(happened is self.happens, f"at the stand-in it {'happened' if happened else 'did not happen'}")
         await self._settles(stage, order)
 
