@@ -18,12 +18,13 @@ _LENGTHS = {"DocNumber": 21, "PaymentRefNum": 21, "PrivateNote": 4000}
 _RECEIPT = frozenset(
     "ClassRef CurrencyRef CustomerMemo CustomerRef DepartmentRef DepositToAccountRef DocNumber ExchangeRate "
     "GlobalTaxCalculation Line PaymentMethodRef PaymentRefNum PaymentType PrintStatus PrivateNote TxnDate "
-    "TxnTaxDetail BillEmail TotalAmt Balance".split()
+    "TxnTaxDetail BillEmail TotalAmt Balance ApplyTaxAfterDiscount".split()
 )
 _CUSTOMER = frozenset(
     "DisplayName GivenName FamilyName Title MiddleName Suffix PrimaryEmailAddr PrimaryPhone CompanyName Notes "
-    "CurrencyRef".split()
+    "CurrencyRef Active Balance BalanceWithJobs BillWithParent IsProject Job Level Taxable".split()
 )
+_OF_ANY_OBJECT = frozenset({"SyncToken", "domain", "sparse"})
 
 
 class RefusedByQuickBooks(Exception):
@@ -108,14 +109,14 @@ def gateway_fault(status: int, code: str, detail: str, now: datetime, /, *, kind
 
 
 def body_of(request: SandboxRequest, now: datetime, /) -> Object:
-    """The body with numbers as `Decimal`."""
+    """The body with numbers as `Decimal`. What is sent empty is as good as not sent."""
     try:
         body: object = json.loads(request.body, parse_float=Decimal, parse_int=Decimal)
     except ValueError:
         body = None
     if not isinstance(body, dict):
         raise RefusedByQuickBooks(fault(400, "2010", "the body is no JSON object", now))
-    return cast("Object", body)
+    return {name: value for name, value in cast("Object", body).items() if value not in ("", [], None)}
 
 
 def _plain(value: object) -> object:
@@ -193,7 +194,7 @@ class Checks:
             raise self.refuse("6210", "the accounting period is closed")
 
     def _known(self, body: Object, fields: frozenset[str]) -> None:
-        if unknown := sorted(set(body) - fields):
+        if unknown := sorted(set(body) - fields - _OF_ANY_OBJECT):
             raise self.refuse("2010", f"{unknown[0]} is no property of this")
 
     def _account(self, body: Object) -> None:
