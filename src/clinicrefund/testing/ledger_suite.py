@@ -103,7 +103,7 @@ def _stage(bench: LedgerBench, sandbox: Sandbox) -> Stage[LedgerEntry]:
 
 
 async def _the_amount_is_exact(stage: Stage[LedgerEntry]) -> None:
-    for number, units in enumerate((1, 999, 3333, 123456), start=1):
+    for number, units in enumerate((1, 999, 3333, samples.PAID.minor_units), start=1):
         entry = attrs.evolve(
             await stage.subject.order(number), amount=Money(minor_units=units, currency="USD")
         )
