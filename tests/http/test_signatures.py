@@ -47,6 +47,10 @@ def test_true_signature_is_taken(digest: Digest, encoding: Encoding) -> None:
         verify_hmac(KEY, BODY + b" ", [sign(KEY, BODY, digest, encoding)], digest=digest, encoding=encoding)
 
 
+def test_of_several_texts_the_one_that_was_signed_is_told() -> None:
+    assert verify_hmac([OLD, KEY], [b"other", BODY], [sign(KEY, BODY)]) == BODY
+
+
 def test_known_vector_of_rfc_4231() -> None:
     """Test case 2."""
     given_ = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"

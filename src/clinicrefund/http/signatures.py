@@ -21,7 +21,7 @@ TOLERANCE: Final = timedelta(minutes=5)
 """What Stripe, Slack and Calendly name as the usual age limit."""
 
 _SECONDS: Final = re.compile("[0-9]{1,11}")  # eleven digits reach the year 5138: no overflow below
-_MOST_SIGNATURES: Final = 16
+_MOST_SIGNATURES: Final = 100  # DocuSign sends one for each key of the account, up to a hundred
 _STANDARD_KEY_BYTES: Final = range(24, 65)
 
 
@@ -33,14 +33,16 @@ def verify_hmac(
     *,
     digest: Digest = "sha256",
     encoding: Encoding = "hex",
-) -> None:
+) -> bytes:
     """One of the given signatures is the HMAC of ``signed`` under one of the keys. Else `WebhookRejected`.
 
     Several keys while a secret is being replaced; several texts where the sender is not consistent in what it signs
-    (Twilio: the URL with and without its port). Says nothing about age or replay.
+    (Twilio: the URL with and without its port): returns the one that it was. Says nothing about age or replay.
     """
     texts = [signed] if isinstance(signed, bytes) else list(signed)
-    _compare([one.reveal().encode() for one in _present(key)], texts, given, digest=digest, encoding=encoding)
+    return _compare(
+        [one.reveal().encode() for one in _present(key)], texts, given, digest=digest, encoding=encoding
+    )
 
 
 def verify_shared_secret(key: Secret | Sequence[Secret], given: str, /) -> None:
@@ -154,15 +156,16 @@ def _compare(
     *,
     digest: Digest,
     encoding: Encoding,
-) -> None:
+) -> bytes:
     decoded = [raw for raw in (_decoded(text, encoding) for text in list(given)[:_MOST_SIGNATURES]) if raw]
-    found = False
+    found: bytes | None = None
     for key, text in product(keys, texts):
         expected = hmac.digest(key, text, digest)
         for raw in decoded:
-            found |= hmac.compare_digest(expected, raw)
-    if not found:
+            found = text if hmac.compare_digest(expected, raw) else found
+    if found is None:
         raise WebhookRejected("the signature does not fit the body; check the webhook's secret")
+    return found
 
 
 def _decoded(text: str, encoding: Encoding) -> bytes:
