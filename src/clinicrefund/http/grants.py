@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import Final
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote_plus
 
 import attrs
@@ -15,6 +15,10 @@ from clinicrefund.http.auth import Authorizer, TokenDesk, basic
 from clinicrefund.http.tokens import InvalidGrant, Renewing, granted, is_fresh
 from clinicrefund.ports import Tokens
 from clinicrefund.secret import Secret, secret
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from jwt.algorithms import RSAAlgorithm
 
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _READINGS: Final = 5
@@ -72,7 +76,7 @@ class JwtGrant:
                 "pip install 'clinicrefund[google]'"
             ) from None
         try:
-            RSAAlgorithm(RSAAlgorithm.SHA256).prepare_key(self.private_key.reveal())
+            _rsa_key(RSAAlgorithm, self.private_key)
         except Exception:  # noqa: BLE001  cryptography has many, and none may show the key
             raise ConfigurationError(
                 "JwtGrant.private_key is not an RSA private key in PEM; pass the whole text, with the lines BEGIN "
@@ -92,6 +96,7 @@ class JwtGrant:
     def assertion(self, now: datetime, /) -> str:
         """The signed assertion, with its claims and header in the order of RFC 7523's example."""
         import jwt
+        from jwt.algorithms import RSAAlgorithm
 
         issued = int(now.timestamp())
         claims: dict[str, str | int] = {"iss": self.issuer}
@@ -105,7 +110,15 @@ class JwtGrant:
         if self.subject is not None:
             claims["sub"] = self.subject
         headers = None if self.key_id is None else {"kid": self.key_id}
-        return jwt.encode(claims, self.private_key.reveal(), algorithm="RS256", headers=headers)
+        return jwt.encode(
+            claims, _rsa_key(RSAAlgorithm, self.private_key), algorithm="RS256", headers=headers
+        )
+
+
+@lru_cache(maxsize=16)
+def _rsa_key(algorithm: "type[RSAAlgorithm]", private_key: Secret) -> "RSAPrivateKey":
+    """The key, read once: to check that its numbers are prime takes longer than to sign with it."""
+    return cast("RSAPrivateKey", algorithm(algorithm.SHA256).prepare_key(private_key.reveal()))
 
 
 @attrs.frozen(kw_only=True)

@@ -31,9 +31,12 @@ _USUAL_LIFE: Final = timedelta(hours=1)
 _REFUSED: Final = "the token endpoint refused the credentials; check client, key and scope"
 _RENEWAL_SECONDS: Final = 90.0
 
-# RFC 6749 5.2: the closed set of words that may go into a message.
+# RFC 6749 5.2, and OpenID Connect Core 3.1.2.6: the closed set of words that may go into a message.
 _CODES: Final = frozenset(
-    "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope".split()
+    (
+        "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope "
+        "consent_required"
+    ).split()
 )
 
 
