@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from typing import Any, cast
 
 import attrs
@@ -31,6 +32,9 @@ def digest(*parts: object) -> str:
 
 def canonical(value: object, /) -> bytes:
     """The encoding itself: a tag, the length of the body in bytes, a colon, the body."""
+    if type(value) is str:  # most of what there is
+        body = value.encode()
+        return b"s%d:%s" % (len(body), body)
     tag, body = _tagged(value)
     return b"%s%d:%s" % (tag, len(body), body)
 
@@ -81,11 +85,18 @@ def _collected(value: object) -> tuple[bytes, bytes]:
 
 def _said(value: Any) -> dict[str, object]:
     """What an attrs value says beyond its defaults, by the names of its fields."""
-    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(cast("type[attrs.AttrsInstance]", type(value)))
-    said = {field.name: getattr(value, field.name) for field in fields if field.eq}
-    for field in fields:
-        # Every default made by a factory is an empty collection.
-        silent = isinstance(field.default, _FACTORY) and not said.get(field.name)
-        if field.eq and (silent or said[field.name] == field.default):
-            del said[field.name]
+    said: dict[str, object] = {}
+    for name, default, made in _fields(cast("type[object]", type(value))):
+        held = getattr(value, name)
+        if not (made and not held) and held != default:
+            said[name] = held
     return said
+
+
+@cache
+def _fields(kind: type[object]) -> tuple[tuple[str, object, bool], ...]:
+    """Each field that equality covers: its name, its default, and whether a factory makes that. What a factory makes
+    is always an empty collection.
+    """
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(cast("type[attrs.AttrsInstance]", kind))
+    return tuple((one.name, one.default, isinstance(one.default, _FACTORY)) for one in fields if one.eq)

@@ -52,7 +52,7 @@ from clinicrefund.shell.reserving import answered
 from clinicrefund.shell.running import run
 from clinicrefund.shell.startup import check_clinic, check_journal, check_settings
 from clinicrefund.shell.steps import Work
-from clinicrefund.shell.streams import EMPTY, CaseFile, commit
+from clinicrefund.shell.streams import EMPTY, CaseFile, clinic_of_case, commit, read
 from clinicrefund.triggers import (
     ByAppointment,
     Trigger,
@@ -154,10 +154,10 @@ class RefundOrchestrator:
         trigger is kept and belongs to no case (an opt-out, a refund of a payment that is none of the host's visits).
         """
         await self.accept(trigger)
-        cases = await self._work_delivery(delivery_stream(trigger.clinic_id, delivery_id(trigger)))
-        if not cases:
+        case = await self._work_delivery(delivery_stream(trigger.clinic_id, delivery_id(trigger)))
+        if case is None:
             raise CaseNotFound(f"this {type(trigger).__name__} was kept, and belongs to no case")
-        return await self.case(cases[0])
+        return case
 
     async def handle_all(
         self, triggers: Iterable[Trigger], /, *, progress: Callable[[Case], object] | None = None
@@ -336,16 +336,22 @@ class RefundOrchestrator:
             case _:
                 _log.error("%s is due and nobody knows what it is", name)
 
-    async def _work_delivery(self, name: str) -> Sequence[str]:
+    async def _work_delivery(self, name: str) -> Case | None:
+        """The first of its cases, as far as it got; None where it belongs to none."""
         cases, pokes = await self._deliveries.work(name)
-        for poke in pokes:
-            await self._advance(poke)
-        return cases
+        worked = [await self._advance(poke) for poke in pokes]
+        if worked:
+            return worked[0]
+        return await self.case(cases[0]) if cases else None
 
     async def _advance(self, poke: Poke) -> Case:
-        clinic = await self.clinic_of((await self.case(poke.case_id)).clinic_id)
-        file = await CaseFile.open(self._journal, self._clock, roster_of(clinic), poke.case_id)
+        clinic, file = await self._opened(poke.case_id)
         return await run(self._work_on(clinic, file), ask=poke.step_id)
+
+    async def _opened(self, case_id: str) -> tuple[Clinic, CaseFile]:
+        stream = await read(self._journal, case_stream(case_id))
+        clinic = await self.clinic_of(clinic_of_case(stream))
+        return clinic, CaseFile(self._journal, self._clock, roster_of(clinic), stream)
 
     def _work_on(self, clinic: Clinic, file: CaseFile) -> Work:
         return Work(
@@ -364,8 +370,7 @@ class RefundOrchestrator:
         command: Callable[[Case], Events],
         others: Callable[[Work], Awaitable[Sequence[Append]]] | None = None,
     ) -> Case:
-        clinic = await self.clinic_of((await self.case(case_id)).clinic_id)
-        file = await CaseFile.open(self._journal, self._clock, roster_of(clinic), case_id)
+        clinic, file = await self._opened(case_id)
         work = self._work_on(clinic, file)
         await file.record(command, None if others is None else lambda: others(work))
         return await run(work)

@@ -4,7 +4,7 @@ Each function takes the case as it stands and gives the events to append. None o
 give none. `settle` is asked after all of them: it plans, raises tasks and closes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 
 import attrs
@@ -33,7 +33,7 @@ from clinicrefund.case.events import (
     TaskRaised,
     TaskResolved,
 )
-from clinicrefund.case.evolve import evolve
+from clinicrefund.case.evolve import evolve, fold
 from clinicrefund.case.plan import Roster, decisive, money_state, owed, reaches, silent, stopped
 from clinicrefund.case.schedule import ASKS_BEFORE_A_PERSON
 from clinicrefund.case.state import Case, Step
@@ -91,7 +91,7 @@ def learn(case: Case, trigger: Trigger, policy: CancellationPolicy, now: datetim
     if case.ended is not None and _reopens(case, trigger):
         events.append(CaseReopened(why=type(trigger).__name__, at=now))
     events.append(FactLearned(trigger=trigger, at=now))
-    after = _fold(case, events)
+    after = fold(case, events)
     if isinstance(trigger, DisputeReported) and after.money_started and trigger.won is not True:
         events += raise_task(
             after,
@@ -106,7 +106,7 @@ def learn(case: Case, trigger: Trigger, policy: CancellationPolicy, now: datetim
         events += raise_task(after, TaskKind.MOVED_AFTER_REFUND, now)
     if decisive(after) == decisive(case):  # it decides nothing, so whoever was asked is not asked again
         return tuple(events)
-    return (*events, *_decide_again(_fold(case, events), policy, now))
+    return (*events, *_decide_again(fold(case, events), policy, now))
 
 
 def _reopens(case: Case, trigger: Trigger) -> bool:
@@ -130,7 +130,7 @@ def read_booking(case: Case, booking: Booking, policy: CancellationPolicy, now: 
     ):
         moved = AppointmentRescheduled(about=visit.appointment_id, at=visit.changed_at or now)
         events.append(FactLearned(trigger=moved, at=now))
-    return (*events, *_decide_again(_fold(case, events), policy, now))
+    return (*events, *_decide_again(fold(case, events), policy, now))
 
 
 def end_hold(case: Case, now: datetime, /) -> Events:
@@ -283,8 +283,9 @@ def end_step(case: Case, ended: StepEnded, /) -> Events:
 def settle(case: Case, roster: Roster, now: datetime, /) -> Events:
     """All that follows by itself: tasks for what stands still, steps that are owed, the end."""
     events: list[CaseEvent] = []
-    while more := _next(_fold(case, events), roster, now):
+    while more := _next(case, roster, now):
         events += more
+        case = fold(case, more)
     return tuple(events)
 
 
@@ -293,23 +294,24 @@ def _next(case: Case, roster: Roster, now: datetime) -> Events:
         return ()
     if tasks := _tasks(case, roster, now):
         return tasks
-    if fresh := tuple(plan for plan in owed(case, roster) if _is_fresh(case, plan)):
+    planned = owed(case, roster)
+    known = {step.step_id: step for step in case.steps}
+    if fresh := tuple(plan for plan in planned if _is_fresh(plan, known.get(plan.step_id))):
         return (StepsPlanned(steps=fresh, at=now),)
-    if not _is_over(case, roster):
+    if not _is_over(case, roster, planned):
         return ()
     return (CaseClosed(why=end_reason(case), at=now),)
 
 
-def _is_fresh(case: Case, plan: PlannedStep) -> bool:
-    step = case.step(plan.step_id)
+def _is_fresh(plan: PlannedStep, step: Step | None) -> bool:
     if step is None:
         return True
     return step.untouched and step.plan.effect is Effect.REFUND and step.plan.amount != plan.amount
 
 
-def _is_over(case: Case, roster: Roster) -> bool:
+def _is_over(case: Case, roster: Roster, planned: Sequence[PlannedStep]) -> bool:
     """Whether nothing is left: all that counts is over, and each logger that wants it has the last record."""
-    last = [step for step in owed(case, roster) if step.moment is Moment.CLOSED]
+    last = [step for step in planned if step.moment is Moment.CLOSED]
     wanted = [via for via, moments in roster.loggers if Moment.CLOSED in moments]
     if case.tasks or (len(last) < len(wanted) and not silent(case)):
         return False
@@ -372,12 +374,8 @@ def _nobody_told(case: Case, roster: Roster, now: datetime) -> Events:
     in_vain = bool(told) and all(isinstance(step.outcome, Refused) for step in told)
     if not seats or (reaching and not in_vain):
         return ()
-    if any(plan.audience is Audience.PATIENT and case.step(plan.step_id) is None for plan in owed(case, roster)):
+    if any(
+        plan.audience is Audience.PATIENT and case.step(plan.step_id) is None for plan in owed(case, roster)
+    ):
         return ()  # another notifier of the channel steps in
     return raise_task(case, TaskKind.NOT_TOLD, now, state=state.value.replace("_", " "))
-
-
-def _fold(case: Case, events: Iterable[CaseEvent]) -> Case:
-    for event in events:
-        case = evolve(case, event)
-    return case

@@ -1,5 +1,6 @@
 """Which steps can be worked on now, and when the case must be looked at next. Pure."""
 
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 from clinicrefund.case.events import Effect, EndReason
@@ -12,12 +13,12 @@ from clinicrefund.outcomes import Done, Pending, WaitsFor
 
 def due(case: Case, now: datetime, /) -> tuple[Step, ...]:
     """The steps that can be worked on now: none of their predecessors is open, and no person is asked about them."""
-    return tuple(step for step in case.steps if (at := _due_at(case, step)) is not None and at <= now)
+    return tuple(step for step, at in _dues(case) if at <= now)
 
 
 def next_due(case: Case, /, *, last: datetime) -> datetime | None:
     """When somebody must look at the case next; None: never. ``last`` is the moment of its latest event."""
-    moments = [at for step in case.steps if (at := _due_at(case, step)) is not None]
+    moments = [at for _, at in _dues(case)]
     if case.ended is not None:
         return min(moments, default=None)
     if case.held and case.decision is not None and case.decision.hold_until is not None:
@@ -38,20 +39,31 @@ def watch_due(step: Step, /) -> datetime | None:
     return min(at, step.watch_until) if step.watched == 0 or at <= step.watch_until else None
 
 
-def _due_at(case: Case, step: Step) -> datetime | None:
-    if case.ended is not None or step.over:
+def _dues(case: Case) -> Iterator[tuple[Step, datetime]]:
+    if case.ended is not None:
+        dues = [(step, watch_due(step)) for step in case.steps]
+    else:
+        halted = stopped(case) is not None
+        acting = [step for step in case.steps if not halted or step.over or step.plan.effect is Effect.LOG]
+        unready = {step.step_id for step in case.steps if not step.over}
+        asked = {task.step_id for task in case.tasks}
+        dues = [(step, _due_at(case, step, unready, asked)) for step in acting]
+    return ((step, at) for step, at in dues if at is not None)
+
+
+def _due_at(
+    case: Case, step: Step, unready: Collection[str], asked: Collection[str | None]
+) -> datetime | None:
+    if step.over:
         return watch_due(step)
-    if stopped(case) is not None and step.plan.effect is not Effect.LOG:
-        return None
     if isinstance(
         step.outcome, Pending
     ):  # what the platform holds is asked for, whoever else is asked about it
         waits = step.outcome.waits_for is WaitsFor.CLINIC and step.outcome.reference is None
         return None if waits else step.due
-    if any(task.step_id == step.step_id for task in case.tasks):
+    if step.step_id in asked:
         return None
-    before = [case.step(earlier) for earlier in step.after]
-    if any(earlier is not None and not earlier.over for earlier in before):
+    if any(earlier in unready for earlier in step.after):
         return None
     return step.due or case.opened_at
 

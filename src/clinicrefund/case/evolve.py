@@ -1,5 +1,6 @@
 """`evolve(case, event) -> case`: how each event changes a case. Pure; every event is matched."""
 
+from collections.abc import Iterable
 from typing import assert_never
 
 import attrs
@@ -34,6 +35,13 @@ from clinicrefund.case.schedule import ask_again_after
 from clinicrefund.case.state import Attempt, Case, Resolution, Step, Task
 from clinicrefund.case.status import Choice, MoneyState
 from clinicrefund.outcomes import Done, Outcome, Pending, Refused, Unknown, WaitsFor
+
+
+def fold(case: Case, events: Iterable[CaseEvent], /) -> Case:
+    """The case after all these events."""
+    for event in events:
+        case = evolve(case, event)
+    return case
 
 
 def evolve(case: Case | None, event: CaseEvent, /) -> Case:

@@ -3,6 +3,8 @@
 Each is made of a digest over a length-safe encoding, so that no two lists of parts share a name by accident of joining.
 """
 
+from functools import lru_cache
+
 from clinicrefund.digest import digest
 
 
@@ -16,6 +18,7 @@ def question_id(clinic_id: str, delivery_id: str) -> str:
     return f"cr-{digest('question', clinic_id, delivery_id)[:16]}"
 
 
+@lru_cache(maxsize=4096)  # a case is planned again after every event, under the same names
 def step_id(case: str, name: str) -> str:
     """What a vendor stores and look-ups match: the case and eight characters for the step. 28 characters."""
     return f"{case}-{digest('step', case, name)[:8]}"

@@ -86,7 +86,11 @@ def silent(case: Case, /) -> bool:
     """Whether nothing ever was to be done: a visit that was moved or reinstated before anybody spoke of cancelling.
     The case is kept, so that a cancellation told late is known to be stale, and nobody hears of it.
     """
-    return stopped(case) in (EndReason.MOVED, EndReason.REINSTATED) and not case.steps
+    return _is_silent(case, stopped(case))
+
+
+def _is_silent(case: Case, why: EndReason | None) -> bool:
+    return why in (EndReason.MOVED, EndReason.REINSTATED) and not case.steps
 
 
 def money_state(case: Case, /) -> MoneyState | None:
@@ -117,14 +121,17 @@ def owed(case: Case, roster: Roster, /) -> tuple[PlannedStep, ...]:
     over.
     """
     steps: list[PlannedStep] = []
-    if silent(case):
+    why, state = stopped(case), money_state(case)
+    if _is_silent(case, why):
         return ()
-    if stopped(case) is None:
+    if why is None:
         if case.booking is not None and (case.decided or case.denied):
-            steps += [*_appointment(case, roster), *_refunds(case), *_books(case, roster)]
-        steps += _messages(case, roster)
-    steps += _logs(case, roster, _moments(case))
-    if all(case.step(step.step_id) for step in steps) and _all_else_over(case):
+            steps += [*_appointment(case, roster), *_refunds(case), *_books(case, roster, state)]
+        steps += _messages(case, roster, state)
+    steps += _logs(case, roster, _moments(case, state))
+    known = {step.step_id for step in case.steps}
+    planned = all(step.step_id in known for step in steps)
+    if planned and not case.tasks and (why is not None or _all_else_over(case, state)):
         steps += _logs(case, roster, [(Moment.CLOSED, str(case.reopened))])
     return tuple(steps)
 
@@ -183,7 +190,7 @@ def _planned_in_full(case: Case) -> bool:
     )
 
 
-def _books(case: Case, roster: Roster) -> Iterator[PlannedStep]:
+def _books(case: Case, roster: Roster, state: MoneyState | None) -> Iterator[PlannedStep]:
     """One entry for each refund that settled, one reversal for each that failed after it was booked."""
     for refund in case.of(Effect.REFUND):
         settled = isinstance(refund.outcome, Done) and not refund.skipped
@@ -203,7 +210,7 @@ def _books(case: Case, roster: Roster) -> Iterator[PlannedStep]:
                 case, Effect.ENTRY, entry.via, "reversal", *entry.plan.name.split(":")[2:],
                 books=entry.step_id, amount=entry.plan.amount, kind=EntryKind.REVERSAL, after=(entry.step_id,),
             )  # fmt: skip
-    if money_state(case) is MoneyState.SETTLED:
+    if state is MoneyState.SETTLED:
         for update in case.of(Effect.UPDATE):
             yield _step(case, Effect.BILLING, update.via, str(case.supplements), after=(update.step_id,))
 
@@ -221,8 +228,8 @@ def reaches(seat: Seat, patient: Patient, /) -> bool:
             return False
 
 
-def _messages(case: Case, roster: Roster) -> Iterator[PlannedStep]:
-    state, round_ = money_state(case), _round(case)
+def _messages(case: Case, roster: Roster, state: MoneyState | None) -> Iterator[PlannedStep]:
+    round_ = _round(case)
     if state is not None and case.booking is not None:
         yield from _to_patient(case, case.booking.patient, roster, state, round_)
     for seat in roster.seats:
@@ -245,7 +252,11 @@ def _to_patient(
             message = _message(case, seat, Audience.PATIENT, state, round_)
             yield message
             step = case.step(message.step_id)
-            if step is None or not isinstance(step.outcome, Refused) or step.outcome.reason is RefusalReason.OPTED_OUT:
+            if (
+                step is None
+                or not isinstance(step.outcome, Refused)
+                or step.outcome.reason is RefusalReason.OPTED_OUT
+            ):
                 taken.add(seat.channel)
 
 
@@ -270,13 +281,13 @@ def _message(case: Case, seat: Seat, audience: Audience, state: MoneyState, *nam
     )
 
 
-def _moments(case: Case) -> list[tuple[Moment, str]]:
+def _moments(case: Case, state: MoneyState | None) -> list[tuple[Moment, str]]:
     moments = [(Moment.OPENED, "")]
     if case.tasks:
         moments.append((Moment.NEEDS_ATTENTION, case.tasks[0].task_id))
     if case.reopened:
         moments.append((Moment.REOPENED, str(case.reopened)))
-    if money_state(case) is MoneyState.SETTLED:
+    if state is MoneyState.SETTLED:
         moments.append((Moment.REFUNDED, _round(case)))
     return moments
 
@@ -299,13 +310,11 @@ def _logs(case: Case, roster: Roster, moments: list[tuple[Moment, str]]) -> Iter
                 earlier = (*earlier, step.step_id)
 
 
-def _all_else_over(case: Case) -> bool:
-    """Whether only the last records are missing."""
-    if case.tasks:
-        return False
-    if stopped(case) is not None or case.is_question:
+def _all_else_over(case: Case, state: MoneyState | None) -> bool:
+    """Whether only the last records are missing of a case that may act, and waits for nobody."""
+    if case.is_question:
         return True
-    settled = case.nothing_paid or case.denied or money_state(case) is not None or _refunds_given_up(case)
+    settled = case.nothing_paid or case.denied or state is not None or _refunds_given_up(case)
     if not (case.decided or case.denied) or not settled:
         return False
     closing = [s for s in case.of(Effect.LOG) if s.plan.moment is Moment.CLOSED]

@@ -1,8 +1,8 @@
 """What a case would come to if every step went well: for a quote. Pure."""
 
 from clinicrefund.case import decide
-from clinicrefund.case.events import BookingRead, CaseEvent, CaseOpened, HoldEnded, StepEnded
-from clinicrefund.case.evolve import evolve
+from clinicrefund.case.events import BookingRead, CaseOpened, HoldEnded, StepEnded
+from clinicrefund.case.evolve import evolve, fold
 from clinicrefund.case.ids import case_id
 from clinicrefund.case.plan import Roster
 from clinicrefund.case.state import Case, Step
@@ -21,32 +21,26 @@ def preview(
         case_id=case_id(booking.clinic_id, appointment_id, 1), clinic_id=booking.clinic_id,
         appointment_id=appointment_id, episode=1, trigger=trigger, at=at,
     )  # fmt: skip
-    case = _with(evolve(None, opened), BookingRead(booking=booking, at=at))
-    case = _with(case, *decide.read_booking(case, booking, policy, at))
-    case = _with(case, HoldEnded(at=at))
+    case = evolve(evolve(None, opened), BookingRead(booking=booking, at=at))
+    case = fold(case, decide.read_booking(case, booking, policy, at))
+    case = evolve(case, HoldEnded(at=at))
     if case.decision is not None and case.awaits_approval:
-        case = _with(case, *decide.approve(case, at, by="", amount=case.decision.refund))
+        case = fold(case, decide.approve(case, at, by="", amount=case.decision.refund))
     order: list[str] = []
     while True:
-        case = _with(case, *decide.settle(case, roster, at))
+        case = fold(case, decide.settle(case, roster, at))
         ready = [step for step in case.steps if not step.over and _is_ready(case, step)]
         if not ready:
             break
         for name in [step.step_id for step in ready]:
             order.append(name)
-            case = _with(case, StepEnded(step_id=name, outcome=Done(at=at), at=at))
+            case = evolve(case, StepEnded(step_id=name, outcome=Done(at=at), at=at))
     by_id = {step.step_id: step for step in case.steps}
     return tuple(Step(plan=by_id[name].plan) for name in order)
 
 
 def _is_ready(case: Case, step: Step) -> bool:
     return all((before := case.step(name)) is None or before.over for name in step.after)
-
-
-def _with(case: Case, *events: CaseEvent) -> Case:
-    for event in events:
-        case = evolve(case, event)
-    return case
 
 
 __all__ = ["preview"]

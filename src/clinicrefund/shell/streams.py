@@ -10,7 +10,7 @@ from clinicrefund.case import payment as payments
 from clinicrefund.case.decide import Events, settle
 from clinicrefund.case.due import next_due
 from clinicrefund.case.events import CaseEvent, Event, PaymentEvent
-from clinicrefund.case.evolve import evolve
+from clinicrefund.case.evolve import evolve, fold
 from clinicrefund.case.ids import case_stream
 from clinicrefund.case.payment import PaymentBook
 from clinicrefund.case.plan import Roster
@@ -138,12 +138,9 @@ class CaseFile:
         async with self._lock:
             while True:
                 events = decide(self._case)
-                case = self._case
-                for event in events:
-                    case = evolve(case, event)
+                case = fold(self._case, events)
                 events += (more := settle(case, self._roster, self._clock.now()))
-                for event in more:
-                    case = evolve(case, event)
+                case = fold(case, more)
                 extra = [*(await others() if others is not None else ()), *fixed]
                 if not events and not extra:
                     return self._case
@@ -185,6 +182,11 @@ class CaseFile:
     async def _reload(self) -> None:
         self._stream = await read(self._journal, self._stream.name)
         self._case = _folded(self._stream)
+
+
+def clinic_of_case(stream: Stream, /) -> str:
+    """The clinic whose case the stream tells of. `CaseNotFound` where it tells of none."""
+    return _folded(attrs.evolve(stream, events=stream.events[:1])).clinic_id
 
 
 def _folded(stream: Stream) -> Case:
