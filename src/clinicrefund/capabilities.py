@@ -26,12 +26,15 @@ class Capabilities:
     ``lookup``: ``NONE``, nothing can be asked; ``PRESENCE``, found means done, not found means nothing; ``ABSENCE``,
     not found means not done, once ``visible_after`` has passed since the write could last have arrived.
     ``key_length``: the longest key and step id that the vendor stores whole, in characters.
+    ``by_hand``: there is no API for it: the write answers with a task for the clinic, and nothing can be asked, so that
+    what the host says of the payment, or of the visit, counts.
     """
 
     repeatable_for: timedelta = timedelta(0)
     lookup: Lookup = Lookup.NONE
     visible_after: timedelta = timedelta(0)
     key_length: int = 64
+    by_hand: bool = False
 
 
 @attrs.frozen(kw_only=True)

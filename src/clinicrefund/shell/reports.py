@@ -202,6 +202,8 @@ class Reports:
         """
         journal, failed = self.intake.journal, report.state in (RefundState.FAILED, RefundState.CANCELLED)
         for via, gateway in _gateways(clinic, report.about):
+            if gateway.capabilities.by_hand:  # it cannot be asked, so it shows nothing
+                continue
             for reference in (clue.reference for clue in report.about if isinstance(clue, ByPayment)):
                 alias = book_of(await read(journal, alias_stream(clinic.clinic_id, via, reference)))
                 if alias.alias_of is None or report.amount is None or report.reference is None:

@@ -10,7 +10,7 @@ from clinicrefund.case.status import Choice
 from clinicrefund.errors import CaseNotFound, InputRefused
 from clinicrefund.model import Payment
 from clinicrefund.orders import PaymentState
-from clinicrefund.outcomes import RefusalReason, Refused
+from clinicrefund.outcomes import Pending, RefusalReason, Refused, WaitsFor
 from clinicrefund.ports import Append, PaymentGateway
 from clinicrefund.shell.steps import Work
 from clinicrefund.shell.streams import CaseFile, Stream, book_of, commit, read
@@ -39,13 +39,26 @@ async def look(work: Work, step: Step) -> There | Refused:
     while True:
         stream = await read(work.journal, name) if name is not None else None
         try:
-            state = await gateway.get_payment(payment.reference)
+            state = await _shown(gateway, payment)
         except InputRefused:
             return Refused(reason=RefusalReason.NOT_FOUND)
         canonical = payment_stream(gateway.platform, state.account, state.reference)
         if stream is not None and canonical == name:
             return There(payment=payment, gateway=gateway, state=state, stream=stream, book=book_of(stream))
         name = canonical
+
+
+async def _shown(gateway: PaymentGateway, payment: Payment) -> PaymentState:
+    """The payment as the gateway shows it; where it cannot be asked, as the host's booking tells it."""
+    if not gateway.capabilities.by_hand:
+        return await gateway.get_payment(payment.reference)
+    return PaymentState(
+        reference=payment.reference,
+        account=getattr(gateway, "account", ""),
+        captured=payment.amount,
+        refunded=None,
+        live=getattr(gateway, "live", True),
+    )
 
 
 async def answered(work: Work, step: Step, choice: Choice, reference: str | None) -> list[Append]:
@@ -59,7 +72,10 @@ async def answered(work: Work, step: Step, choice: Choice, reference: str | None
     alias = await read(work.journal, alias_stream(work.clinic.clinic_id, payment.gateway, payment.reference))
     stream = await read(work.journal, book_of(alias).alias_of or alias.name)
     held = book_of(stream).of(step.step_id)
-    if held is None or held.spent:
+    # What only a person could send, and did not, has not left.
+    left_to_person = isinstance(step.outcome, Pending) and step.outcome.waits_for is WaitsFor.CLINIC
+    unsent = left_to_person and step.reference is None and choice is Choice.SKIP
+    if held is None or (held.spent and not unsent):
         return []
     match choice:
         case Choice.HAPPENED:

@@ -286,7 +286,7 @@ async def _confirm(work: Work, step: Step) -> None:
 async def look_at_visit(work: Work, via: str, /) -> Appointment | str:
     """The visit as the EHR, or the host's own bookings, show it now; or why it cannot be seen."""
     case = work.file.case
-    if via == BOOKINGS:
+    if via == BOOKINGS or work.clinic.ehrs[via].capabilities.by_hand:
         clue = ByAppointment(case.appointment_id or "-")
         found = await work.bookings.find(case.clinic_id, clue)
         return found[0].appointment if len(found) == 1 else f"{len(found)} bookings have its number"
