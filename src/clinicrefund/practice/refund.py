@@ -1,0 +1,106 @@
+"""What the agreed API shows of refunds: read once, for the gateway and for the note in the billing."""
+
+from datetime import datetime
+from decimal import Decimal
+
+import attrs
+
+from clinicrefund.http import BoundSession, HttpReply
+from clinicrefund.money import Money
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
+from clinicrefund.practice.config import PracticeConfig
+
+_SETTLED = frozenset({"succeeded"})
+_PENDING = frozenset({"pending", "approved"})
+_FAILED = frozenset({"failed", "cancelled", "canceled", "declined"})
+
+
+@attrs.frozen(kw_only=True)
+class Refund:
+    """A refund as the far side shows it."""
+
+    reference: str
+    payment: str | None
+    amount: Money
+    status: str
+    key: str | None
+    created_at: datetime | None
+    code: str | None
+
+    @property
+    def settled(self) -> bool:
+        return self.status in _SETTLED
+
+    @property
+    def failed(self) -> bool:
+        return self.status in _FAILED
+
+    def outcome(self, vendor: str, /) -> Outcome:
+        """What its status says."""
+        if self.settled:
+            return Done(reference=self.reference, at=self.created_at)
+        if self.status in _PENDING:
+            return Pending(reference=self.reference)
+        if self.failed:
+            return Refused(reason=RefusalReason.OTHER, code=self.code or self.status)
+        return Unknown(why=f"{vendor} refund {self.reference} has a status that is not in the contract")
+
+
+@attrs.frozen(kw_only=True)
+class _Refund:
+    reference: str
+    amount: Decimal
+    currency: str
+    status: str
+    payment: str | None = None
+    key: str | None = None
+    created_at: datetime | None = None
+    failure_code: str | None = None
+
+
+@attrs.frozen
+class Refunds:
+    """Asks for refunds."""
+
+    config: PracticeConfig
+    session: BoundSession | None
+
+    async def of(self, reference: str, /) -> Refund | None:
+        """The refund of that reference; None where the far side shows none."""
+        if self.session is None:
+            return None
+        contract = self.config.contract
+        reply = await self.session.send(contract.call("get_refund", {"refund": reference}))
+        failure = contract.failure(reply)
+        if failure is not None and (failure.status == 404 or failure.kind == "notfound"):
+            return None
+        if failure is not None:
+            raise reply.unreadable("the refund was not shown")
+        return self.read(reply)
+
+    async def named(self, step_id: str, /) -> tuple[list[Refund], bool]:
+        """The refunds that carry our name, and whether all were shown."""
+        if self.session is None:
+            return [], False
+        contract = self.config.contract
+        reply = await self.session.send(contract.call("find_refunds", {"step_id": step_id}))
+        if contract.failure(reply) is not None:
+            raise reply.unreadable("the refunds were not shown")
+        rows, more = contract.read_list(reply, "refund", _Refund)
+        return [one for one in (self._told(reply, row) for row in rows) if one.key == step_id], not more
+
+    def read(self, reply: HttpReply, /) -> Refund:
+        """The refund that an answer tells."""
+        return self._told(reply, self.config.contract.read(reply, "refund", _Refund))
+
+    def _told(self, reply: HttpReply, row: _Refund) -> Refund:
+        code = row.failure_code
+        return Refund(
+            reference=row.reference,
+            payment=row.payment,
+            amount=self.config.contract.money(reply, row.amount, row.currency),
+            status=row.status.strip().lower(),
+            key=row.key,
+            created_at=row.created_at,
+            code=code if code and len(code) <= 48 and code.isascii() and " " not in code else None,
+        )
