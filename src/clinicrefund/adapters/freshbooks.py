@@ -42,14 +42,14 @@ from clinicrefund.secret import Secret, secret
 BASE_URL = "https://api.freshbooks.com"
 TOKEN_URL = "https://api.freshbooks.com/auth/oauth/token"  # noqa: S105 - an address
 
-_REFUSALS: Mapping[str, RefusalReason] = (
-    dict.fromkeys(("1003", "12001", "31001", "41001", "41101", "1042", "HTTP 403"), RefusalReason.NOT_ALLOWED)
-    | dict.fromkeys(("1011", "1012", "HTTP 404"), RefusalReason.NOT_FOUND)
-    | dict.fromkeys(
-        ("1001", "1004", "1005", "1015", "1016", "1017", "1031", "1033", "1038"), RefusalReason.OTHER
-    )
-)
+_NOT_ALLOWED = ("1003", "12001", "31001", "41001", "41101", "1042", "HTTP 403")
 _ABSENT = ("1011", "1012", "HTTP 404")
+_OUR_FAULT = ("1001", "1004", "1005", "1015", "1016", "1017", "1031", "1033", "1038")
+_REFUSALS: Mapping[str, RefusalReason] = {
+    **dict.fromkeys(_NOT_ALLOWED, RefusalReason.NOT_ALLOWED),
+    **dict.fromkeys(_ABSENT, RefusalReason.NOT_FOUND),
+    **dict.fromkeys(_OUR_FAULT, RefusalReason.OTHER),
+}
 _DELETED = 1
 
 _T = TypeVar("_T")
