@@ -77,7 +77,7 @@ class _StandInBench:
                 "the stand-in's outbox is empty; let something happen that its vendor would tell"
             )
         delivery = self.stand_in.outbox[0]
-        url = f"{PUBLIC_URL}/{delivery.platform}"
+        url = f"{PUBLIC_URL}/{delivery.platform}" + (f"?{delivery.query}" if delivery.query else "")
         sent = delivery.body if body is None else body
         headers = {name.lower(): value for name, value in delivery.sign(url, sent, at).items()}
         return WebhookRequest(method="POST", url=url, headers=headers, body=sent)
