@@ -8,6 +8,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from inspect import signature
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
@@ -70,7 +71,10 @@ class _Vendor:
 def _joined(platform: str, config: PlatformConfig, session: "Session") -> Adapters:
     roles: dict[str, Any] = {}
     for role, make in _vendors()[platform].roles.items():
-        roles[role] = {platform: make(config) if role == "webhooks" else make(config, session)}
+        asks = (
+            role != "webhooks" or len(signature(make).parameters) > 1
+        )  # few sources of webhooks ask their vendor
+        roles[role] = {platform: make(config, session) if asks else make(config)}
     return Adapters(**roles)
 
 
