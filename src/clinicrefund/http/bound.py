@@ -40,7 +40,13 @@ READ_ATTEMPTS: Final = 3
 _FIRST_BACKOFF_SECONDS: Final = 0.25
 
 # Where vendors name a request for their support: Stripe, Twilio, QuickBooks, and most others.
-_REQUEST_REFERENCES: Final = ("request-id", "twilio-request-id", "intuit_tid", "x-request-id")
+_REQUEST_REFERENCES: Final = (
+    "request-id",
+    "twilio-request-id",
+    "intuit_tid",
+    "paypal-debug-id",
+    "x-request-id",
+)
 
 Carrier: TypeAlias = "Callable[[str, str], httpx.AsyncBaseTransport]"
 """From platform and operation to what carries the request."""
