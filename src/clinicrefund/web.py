@@ -5,6 +5,7 @@ In this order, and answered only at the end: the raw body is read up to a bound,
 
     POST <public_url>/<key>              the clinic's ``webhooks[key]``
     POST <public_url>/<clinic id>/<key>  the same, of one clinic of several
+    PUT  <either>/<type>/<id>            the same, as FHIR servers deliver a resource to a subscription's endpoint
 """
 
 import logging
@@ -30,7 +31,7 @@ BODY_LIMIT: Final = 1024 * 1024
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _TAKEN = WebhookReply()
 # Trello asks with HEAD whether the address is there before it makes a webhook.
-_ALLOWED = "POST, HEAD"
+_ALLOWED = "POST, PUT, HEAD"
 
 # What stands unescaped in a path (RFC 3986, 3.3), besides letters, digits and "-._~".
 _PATH = "/:@!$&'()*+,;="
@@ -79,7 +80,7 @@ class WebhookReceiver:
     2xx     durable: the vendor's own expected answer; sealed, too, where it was verified and cannot be read
     401     not provably from its sender, in whichever way; the body is empty
     404     no such source, no such clinic (`InputRefused` from the look-up)
-    405     neither POST nor HEAD, which asks only whether the address is there
+    405     none of POST, PUT of a resource below the address, and HEAD, which asks only whether it is there
     413     a body above the limit, which is not read further
     503     nothing was kept, or that is not sure: the journal or a look-up failed. The vendor sends it again.
     ======  ==========================================================================================================
@@ -136,16 +137,19 @@ class WebhookReceiver:
 
     async def _deliver(self, scope: _Message, receive: _Receive) -> WebhookReply:
         path = _path_below(scope, urlsplit(self._public_url).path)
-        place = await self._place(path)
-        if scope["method"] == "HEAD":
+        method: str = scope["method"]
+        address = path.rsplit("/", 2)[0] if method == "PUT" else path
+        # A PUT of an address itself has nothing below it that would be a resource.
+        place = await self._place(address or path)
+        if method == "HEAD":
             return _TAKEN
-        if scope["method"] != "POST":
+        if method != "POST" and not (method == "PUT" and address):
             raise _Answer(405, headers={"allow": _ALLOWED})
         headers = _headers(scope["headers"])
         body = await _read(receive, headers.get("content-length", ""), self._body_limit)
         query = scope.get("query_string", b"").decode("latin-1")
         request = WebhookRequest(
-            method="POST",
+            method=method,
             url=f"{self._public_url}{path}" + (f"?{query}" if query else ""),
             headers=headers,
             body=body,

@@ -116,11 +116,33 @@ async def test_a_path_that_leads_to_no_source_is_not_found(path: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
-async def test_another_method_than_post_is_refused(method: str) -> None:
+async def test_another_method_than_post_is_refused_at_an_address(method: str) -> None:
     async with receiving(Source()) as (receiver, _):
         answered = await call(receiver, "/acme", headers=SIGNED, method=method)
         assert answered.status == 405
-        assert answered.headers["allow"] == "POST, HEAD"
+        assert answered.headers["allow"] == "POST, PUT, HEAD"
+
+
+@pytest.mark.parametrize("path", ["/acme/Appointment/A1", "/main/acme/Appointment/A1?x=1"])
+async def test_a_resource_that_is_put_below_an_address_is_a_delivery_there(path: str) -> None:
+    source = Source()
+    async with receiving(source) as (receiver, rigged):
+        named = attrs.evolve(await rigged.refunds.clinic_of(""), clinic_id="main")
+        put = (
+            receiver
+            if path.startswith("/acme")
+            else WebhookReceiver(rigged.another(clinic=named), public_url=URL)
+        )
+        answered = await call(put, path, headers=SIGNED, method="PUT", body=b"{}")
+        assert answered.status == 202
+        (seen,) = source.seen
+        assert (seen.method, seen.url, seen.body) == ("PUT", f"{URL}{path}", b"{}")
+
+
+@pytest.mark.parametrize("path", ["/none/Appointment/A1", "/acme/A1", "/acme/a/b/c/d"])
+async def test_a_resource_that_is_put_elsewhere_is_not_found(path: str) -> None:
+    async with receiving(Source()) as (receiver, _):
+        assert (await call(receiver, path, headers=SIGNED, method="PUT")).status == 404
 
 
 async def test_a_vendor_that_asks_whether_the_address_is_there_is_told_so() -> None:

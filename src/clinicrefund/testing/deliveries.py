@@ -35,14 +35,14 @@ async def post(to: "Application | str", stand_in: StandIn, delivery: SandboxDeli
     """Sends one to ``url``, signed now. The status it was answered with."""
     headers = delivery.sign(url, delivery.body, stand_in.now())
     if isinstance(to, str):
-        return await _over_http(url, headers, delivery.body)
-    return await _in_process(to, url, headers, delivery.body)
+        return await _over_http(delivery.method, url, headers, delivery.body)
+    return await _in_process(to, delivery.method, url, headers, delivery.body)
 
 
-async def _over_http(url: str, headers: Mapping[str, str], body: bytes) -> int:
+async def _over_http(method: str, url: str, headers: Mapping[str, str], body: bytes) -> int:
     import httpx
 
-    request = httpx.Request("POST", url, headers=dict(headers), content=body)
+    request = httpx.Request(method, url, headers=dict(headers), content=body)
     # Loopback speaks plain HTTP, so no certificates need loading.
     async with httpx.AsyncHTTPTransport(verify=False) as transport:
         response = await transport.handle_async_request(request)
@@ -50,13 +50,15 @@ async def _over_http(url: str, headers: Mapping[str, str], body: bytes) -> int:
         return response.status_code
 
 
-async def _in_process(application: "Application", url: str, headers: Mapping[str, str], body: bytes) -> int:
+async def _in_process(
+    application: "Application", method: str, url: str, headers: Mapping[str, str], body: bytes
+) -> int:
     parts = urlsplit(url)
     scope: Event = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
-        "method": "POST",
+        "method": method,
         "scheme": parts.scheme,
         "path": unquote(parts.path),
         "raw_path": parts.path.encode(),

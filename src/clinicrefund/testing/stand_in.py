@@ -87,9 +87,12 @@ class SandboxDelivery:
     """A webhook that a stand-in wants delivered: to the receiver's URL for this platform, signed when it is sent.
 
     ``query``: of the URL, where it was given to the vendor together with the order that the webhook tells of.
+    ``method`` and ``path``, below that URL: where a vendor puts a resource there (FHIR).
     """
 
     platform: str
+    method: str = "POST"
+    path: str = ""
     query: str = ""
     body: bytes
     sign: "Callable[[str, bytes, datetime], Mapping[str, str]]"

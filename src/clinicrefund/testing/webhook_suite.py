@@ -77,10 +77,11 @@ class _StandInBench:
                 "the stand-in's outbox is empty; let something happen that its vendor would tell"
             )
         delivery = self.stand_in.outbox[0]
-        url = f"{PUBLIC_URL}/{delivery.platform}" + (f"?{delivery.query}" if delivery.query else "")
+        place = f"{PUBLIC_URL}/{delivery.platform}{delivery.path}"
+        url = f"{place}?{delivery.query}" if delivery.query else place
         sent = delivery.body if body is None else body
         headers = {name.lower(): value for name, value in delivery.sign(url, sent, at).items()}
-        return WebhookRequest(method="POST", url=url, headers=headers, body=sent)
+        return WebhookRequest(method=delivery.method, url=url, headers=headers, body=sent)
 
 
 async def _a_delivery_is_read(bench: WebhookBench) -> None:

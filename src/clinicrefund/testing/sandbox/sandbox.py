@@ -185,7 +185,8 @@ class Sandbox:
         statuses: list[int] = []
         waiting = deliveries.pending(tuple(self.stand_ins.values()), reorder=reorder, duplicate=duplicate)
         for stand_in, delivery in waiting:
-            url = f"{base}/{delivery.platform}" + (f"?{delivery.query}" if delivery.query else "")
+            place = f"{base}/{delivery.platform}{delivery.path}"
+            url = f"{place}?{delivery.query}" if delivery.query else place
             statuses.append(await deliveries.post(to, stand_in, delivery, url))
             if 200 <= statuses[-1] < 300 and delivery in stand_in.outbox:
                 stand_in.outbox.remove(delivery)
