@@ -230,17 +230,23 @@ class HubSpotStandIn(StandIn):
             entry = self.entries.get(one["id"])
             joined = [] if entry is None or entry.kind != here else entry.joined.get(there, [])
             visible = [number for number in joined if self.is_visible(self.entries[number].created_at)]
-            if not visible:
+            if entry is None or not visible:
                 errors.append(missing(one["id"], "NO_ASSOCIATIONS_FOUND"))
                 continue
             start = int(one.get("after", 0))
             end = start + self.joins_on_a_page
-            types = [number for number, ends in JOINS.items() if ends == (here, there)]
-            shown = [{"category": "HUBSPOT_DEFINED", "typeId": types[0], "label": None}]
-            to = [{"toObjectId": number, "associationTypes": shown} for number in visible[start:end]]
+            to = [_joined(entry, number, there) for number in visible[start:end]]
             paging = {"paging": {"next": {"after": str(end)}}} if end < len(visible) else {}
             results.append({"from": {"id": one["id"]}, "to": to, **paging})
         return batch(results, errors, self.now())
+
+    @route("GET", "/crm/objects/{version}/{kind}/{id}/associations/{to}")
+    def list_joins(self, request: SandboxRequest) -> SandboxReply:
+        one = self._asked(_kind(request), request.path["id"], None)
+        there = NUMBERS.get(request.path["to"], request.path["to"])
+        return SandboxReply(
+            json={"results": [_joined(one, number, there) for number in one.joined.get(there, ())]}
+        )
 
     @route("PUT", "/crm/objects/{version}/{kind}/{id}/associations/default/{to}/{toId}")
     def join_by_default(self, request: SandboxRequest) -> SandboxReply:
@@ -322,6 +328,12 @@ def _kind(request: SandboxRequest) -> str:
     if kind not in PROPERTIES:
         raise invalid(f"Unable to infer object type from: {kind}", code="OBJECT_TYPE")
     return kind
+
+
+def _joined(one: Entry, number: str, there: str) -> Object:
+    types = [kind for kind, ends in JOINS.items() if ends == (one.kind, there)]
+    shown = [{"category": "HUBSPOT_DEFINED", "typeId": types[0], "label": None}]
+    return {"toObjectId": number, "associationTypes": shown}
 
 
 def _fits(entry: Entry, groups: Sequence[Any]) -> bool:
