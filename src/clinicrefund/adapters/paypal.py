@@ -54,6 +54,7 @@ _PATHS = {
     "order": "/v2/checkout/orders",
 }
 _UNPAID = ("DECLINED", "FAILED")
+_KNOWN = ("COMPLETED", "PARTIALLY_REFUNDED", "REFUNDED", *_UNPAID)
 
 # May speak of an earlier attempt of ours, so they say nothing sure about the order.
 _MAYBE_OURS = frozenset(
@@ -137,7 +138,7 @@ class PayPalGateway:
         reply = await self.session.send(_get("capture", reference))
         if reply.status != 404:
             capture = reply.into(_Capture)
-            if capture.status == "PENDING":
+            if capture.status not in _KNOWN:  # as one that is PENDING: it may take days
                 raise reply.unreadable("the capture is not settled yet; ask again later")
             return capture
         reply = await self.session.send(_get("order", reference))
@@ -165,9 +166,9 @@ def _get(kind: str, reference: str) -> HttpCall:
     return HttpCall.get(f"{_PATHS[kind]}/{quote(reference, safe='')}", operation=f"get_{kind}")
 
 
-def _create_refund(order: RefundOrder, sum_: Mapping[str, str]) -> HttpCall:
+def _create_refund(order: RefundOrder, value: Mapping[str, str]) -> HttpCall:
     wanted = {
-        "amount": sum_,
+        "amount": value,
         "custom_id": MARK + order.step_id,
         "invoice_id": order.key,  # PayPal takes each once: a second guard, longer than the request id's
     }
