@@ -79,6 +79,7 @@ from clinicrefund.ports import (
 )
 from clinicrefund.quote import Quote
 from clinicrefund.reasons import Reason, Rule
+from clinicrefund.requests import CancellationRules
 from clinicrefund.secret import Secret
 from clinicrefund.settings import Settings
 from clinicrefund.shell.intake import accepting
@@ -103,6 +104,7 @@ from clinicrefund.triggers import (
     OptedOut,
     RefundReported,
     RefundState,
+    ToldBy,
     Trigger,
 )
 
@@ -139,6 +141,7 @@ __all__ = [
     "ByTime",
     "CancellationPolicy",
     "CancellationRequested",
+    "CancellationRules",
     "Capabilities",
     "Case",
     "CaseNotFound",
@@ -216,6 +219,7 @@ __all__ = [
     "Tier",
     "TokenStore",
     "Tokens",
+    "ToldBy",
     "Trigger",
     "Unavailable",
     "Unknown",

@@ -11,6 +11,7 @@ from clinicrefund.errors import ConfigurationError
 from clinicrefund.model import Channel
 from clinicrefund.policy import CancellationPolicy
 from clinicrefund.ports import EHR, Feed, Ledger, Logger, Notifier, PaymentGateway, WebhookSource
+from clinicrefund.requests import CancellationRules
 
 
 def _names(values: Iterable[str]) -> frozenset[str]:
@@ -66,7 +67,8 @@ class Clinic:
     ``zone`` is IANA, ``locale`` like ``en-US``. ``staff_link`` and ``patient_link`` are URLs in which ``{case_id}`` is
     filled in. ``audiences`` says whom a notifier speaks to; without it, SMS, e-mail, documents and automations speak to
     the patient and team channels to the team. ``approvers`` are the persons who may approve a refund, by the names
-    that `RefundOrchestrator.approve` and the platforms' buttons give.
+    that `RefundOrchestrator.approve` and the platforms' buttons give. ``requests`` are the rules that read what
+    patients write; without them every such message is a question for a person.
     """
 
     clinic_id: str = ""
@@ -88,6 +90,7 @@ class Clinic:
     webhooks: Mapping[str, WebhookSource] = attrs.field(factory=dict[str, WebhookSource])
     feeds: Mapping[str, Feed] = attrs.field(factory=dict[str, Feed])
     disclosure: Disclosure = Disclosure()
+    requests: CancellationRules | None = None
 
     def audiences_of(self, notifier: str, /) -> Collection[Audience]:
         """Whom the notifier under that key speaks to."""

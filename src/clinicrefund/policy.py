@@ -16,7 +16,7 @@ from clinicrefund.digest import digest
 from clinicrefund.errors import InputRefused, PolicyError
 from clinicrefund.model import Appointment, Booking, Role
 from clinicrefund.money import Money, Percent, total
-from clinicrefund.reasons import Reason, Rule, because
+from clinicrefund.reasons import Reason, Rule, because, brought_by
 from clinicrefund.tiers import (
     Given,
     Tier,
@@ -151,7 +151,7 @@ class CancellationPolicy:
                 f"the booking was paid in {booking.paid.currency} and the policy speaks of {self.currency}; "
                 "use a policy in the booking's currency"
             )
-        reasons: list[Reason] = []
+        reasons = list(brought_by(trigger))
         rules = self._rules_for(booking.appointment, reasons)
         given, fee = _given(rules, booking, trigger, reasons)
         refund = _bounded(rules, given, fee, booking, reasons)

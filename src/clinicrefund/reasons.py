@@ -1,12 +1,13 @@
 """Why a decision is what it is, as data. `clinicrefund.messages` turns each into a sentence."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum, unique
 
 import attrs
 
 from clinicrefund.money import Money, Percent
+from clinicrefund.triggers import AppointmentCancelled, AppointmentMissed, ToldBy
 
 
 @unique
@@ -18,6 +19,12 @@ class Rule(StrEnum):
     or a percentage; ``amount`` is the refund as it stands after the rule.
     """
 
+    TOLD_BY = (
+        "told_by"  # source as in `ToldBy`, cancelled_at: whose word decides, where it is not the host's own
+    )
+    REQUEST_READ = (
+        "request_read"  # read (rule and phrase), rules (their version): a message that no person read
+    )
     FIRST_VISIT = "first_visit"  # the rules for first visits apply
     SERVICE = "service"  # the rules for this service apply (which one is not told: it can be health data)
     CANCELLED_BY = "cancelled_by"  # role, refund
@@ -59,6 +66,14 @@ class Reason:
 def because(rule: Rule, /, **values: "Money | Percent | datetime | timedelta | time | str | int") -> Reason:
     """A reason, its values written canonically."""
     return Reason(rule, {name: _written(value) for name, value in values.items()})
+
+
+def brought_by(trigger: AppointmentCancelled | AppointmentMissed, /) -> Iterator[Reason]:
+    """Whose word it is that decides, and how a message was understood that no person read."""
+    if trigger.told_by is not ToldBy.HOST:
+        yield because(Rule.TOLD_BY, source=trigger.told_by.value, cancelled_at=trigger.at)
+    if isinstance(trigger, AppointmentCancelled) and trigger.reading is not None:
+        yield because(Rule.REQUEST_READ, read=trigger.reading.why, rules=trigger.reading.rules[:12])
 
 
 def _written(value: "Money | Percent | datetime | timedelta | time | str | int") -> str:

@@ -11,6 +11,7 @@ from clinicrefund.checks import aware, filled, mask_card_numbers, no_card_number
 from clinicrefund.errors import InputRefused
 from clinicrefund.model import Actor, Channel
 from clinicrefund.money import Money
+from clinicrefund.requests import Reading
 
 
 @attrs.frozen
@@ -78,19 +79,41 @@ class _Trigger:
     delivery_id: str | None = None
 
 
+class ToldBy(Enum):
+    """Whose word a trigger is, the most trusted first: where several tell of one cancellation in one minute, and
+    disagree about who cancelled, the first of them is believed (see `AppointmentCancelled`).
+    """
+
+    EHR = "ehr"
+    HOST = "host"
+    SCHEDULER = "scheduler"
+    MESSAGE = "message"
+
+
 @attrs.frozen(kw_only=True)
 class AppointmentCancelled(_Trigger):
-    """The visit was called off, and nothing replaces it. A move is `AppointmentRescheduled`."""
+    """The visit was called off, and nothing replaces it. A move is `AppointmentRescheduled`.
+
+    ``told_by`` is filled in for what a clinic's webhooks and feeds tell. ``reading``: how a patient's words were read,
+    where no person read them.
+
+    Where several tell of one visit, the earliest ``at`` counts, whoever tells it and whenever it is heard: later words
+    repeat what stands. Words within a minute of it are one, since EHRs keep minutes: of these a word that knows who it
+    was (not `Role.SYSTEM`) is believed before one that does not, then in the order of `ToldBy`.
+    """
 
     by: Actor
     reason: str | None = attrs.field(default=None, repr=False, converter=optional(mask_card_numbers))
+    told_by: ToldBy = ToldBy.HOST
+    reading: Reading | None = None
 
 
 @attrs.frozen(kw_only=True)
 class AppointmentMissed(_Trigger):
-    """The patient did not come."""
+    """The patient did not come. ``told_by`` as in `AppointmentCancelled`."""
 
     by: Actor
+    told_by: ToldBy = ToldBy.HOST
 
 
 @attrs.frozen(kw_only=True)

@@ -118,7 +118,7 @@ def _reopens(case: Case, trigger: Trigger) -> bool:
     if not isinstance(trigger, AppointmentCancelled | AppointmentMissed) or stopped(case) is not None:
         return False
     after = evolve(case, FactLearned(trigger=trigger, at=trigger.at))
-    return decisive(after) is trigger and decisive(case) is not None
+    return decisive(after) != decisive(case) and decisive(case) is not None
 
 
 def read_booking(case: Case, booking: Booking, policy: CancellationPolicy, now: datetime, /) -> Events:

@@ -5,6 +5,7 @@ refund that settles, or a task that is raised each bring their own steps, and no
 """
 
 from collections.abc import Collection, Iterator
+from datetime import timedelta
 
 import attrs
 
@@ -12,14 +13,15 @@ from clinicrefund.case.events import Effect, EndReason, PlannedStep
 from clinicrefund.case.ids import step_id
 from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Audience, Choice, EntryKind, Moment, MoneyState
-from clinicrefund.model import Channel, Patient
+from clinicrefund.digest import digest
+from clinicrefund.model import Channel, Patient, Role
 from clinicrefund.money import Money, total
 from clinicrefund.outcomes import Done, Pending, RefusalReason, Refused
 from clinicrefund.triggers import (
     AppointmentCancelled,
     AppointmentMissed,
     AppointmentRescheduled,
-    Trigger,
+    ToldBy,
 )
 
 BOOKINGS = "bookings"
@@ -45,6 +47,8 @@ class Roster:
     loggers: tuple[tuple[str, Collection[Moment]], ...] = ()
 
 
+_ONE_MOMENT = timedelta(minutes=1)
+_SOURCES = tuple(ToldBy)
 _ROLES = ("clinic", "practitioner", "patient", "system")
 _STAFF_STATES = {
     Audience.TEAM: (MoneyState.PENDING, MoneyState.SETTLED, MoneyState.FAILED, MoneyState.NOTHING_DUE),
@@ -56,17 +60,29 @@ _STAFF_STATES = {
 def decisive(case: Case, /) -> AppointmentCancelled | AppointmentMissed | None:
     """Of all that is known, the fact that decides: the earliest cancellation, or missed visit, of this episode.
 
-    What happened first made the visit not take place; who tells of it, and in which order, does not matter. At one
-    and the same moment the clinic's word counts before the practitioner's, the patient's and a system's.
+    What happened first made the visit not take place; what is told of a later moment repeats it, as an EHR does that
+    staff, or we, bring up to date. So a patient keeps the notice they gave, and a clinic pays for no echo that names
+    it. Facts less than a minute after the earliest are of one moment, since EHRs keep minutes: it counts from the
+    earliest, as `_trust` says who it was. In which order the facts were heard does not matter.
     """
     facts = [t for t in case.triggers if isinstance(t, AppointmentCancelled | AppointmentMissed)]
     standing = [t for t in facts if case.reinstated_at is None or t.at > case.reinstated_at]
-    return min(standing, key=_weight, default=None)
+    if len(standing) < 2:
+        return next(iter(standing), None)
+    first = min(fact.at for fact in standing)
+    believed = min((fact for fact in standing if fact.at - first < _ONE_MOMENT), key=_trust)
+    return believed if believed.at == first else attrs.evolve(believed, at=first)
 
 
-def _weight(trigger: Trigger) -> tuple[object, ...]:
-    assert isinstance(trigger, AppointmentCancelled | AppointmentMissed)  # noqa: S101 - narrowed by the caller
-    return trigger.at, _ROLES.index(trigger.by.role.value), type(trigger).__name__, trigger.by.person or ""
+def _trust(fact: AppointmentCancelled | AppointmentMissed) -> tuple[object, ...]:
+    """Who is believed first: whoever knows who it was, then by `ToldBy`, then whoever tells of the earlier moment. The
+    rest only makes the order total.
+    """
+    role = _ROLES.index(fact.by.role.value)
+    return (
+        fact.by.role is Role.SYSTEM, _SOURCES.index(fact.told_by), fact.at, role, type(fact).__name__,
+        fact.by.person or "", digest("fact", fact),
+    )  # fmt: skip
 
 
 def stopped(case: Case, /) -> EndReason | None:

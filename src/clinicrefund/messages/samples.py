@@ -13,6 +13,8 @@ from clinicrefund.reasons import Reason, Rule, because
 _STARTS = datetime(2026, 3, 3, 19, 30, tzinfo=UTC)
 _HALF, _WHOLE = Money.of("60.00", "USD"), Money.of("120.00", "USD")
 SAMPLE_REASONS: tuple[Reason, ...] = (
+    because(Rule.TOLD_BY, source="scheduler", cancelled_at=_STARTS),
+    because(Rule.REQUEST_READ, read="request (please cancel)", rules="0123456789ab"),
     because(Rule.FIRST_VISIT),
     because(Rule.SERVICE),
     because(Rule.CANCELLED_BY, role="clinic", refund=Percent(100)),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # Who amended a refund, and in what words, is for the history of the case, not for a message.
 SENTENCES: Mapping[str, Mapping[Rule, str]] = {
     "en": {
+        Rule.TOLD_BY: "It counts as {source} told it, from {cancelled_at}: the earliest word decides.",
+        Rule.REQUEST_READ: "A message was understood as a request to cancel: {read}.",
         Rule.FIRST_VISIT: "The rules for first visits apply.",
         Rule.SERVICE: "The rules for this service apply.",
         Rule.CANCELLED_BY: "It was cancelled by {role}: {refund} goes back.",
@@ -50,6 +52,8 @@ SENTENCES: Mapping[str, Mapping[Rule, str]] = {
         Rule.HOLD: "Nothing moves for {hours}, until {until}, in case the visit gets a new time.",
     },
     "es": {
+        Rule.TOLD_BY: "Cuenta lo que indicó {source}, desde {cancelled_at}: decide el primer aviso.",
+        Rule.REQUEST_READ: "Un mensaje se entendió como petición de cancelar: {read}.",
         Rule.FIRST_VISIT: "Se aplican las reglas para primeras visitas.",
         Rule.SERVICE: "Se aplican las reglas para este servicio.",
         Rule.CANCELLED_BY: "Canceló {role}; devolución: {refund}.",
@@ -82,6 +86,9 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "practitioner": "the practitioner",
         "clinic": "the clinic",
         "system": "the booking system",
+        "ehr": "the clinic's records",
+        "scheduler": "the scheduling service",
+        "message": "a message",
         "hour": "hour",
         "hours": "hours",
         "day": "business day",
@@ -94,6 +101,9 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "practitioner": "el profesional",
         "clinic": "la clínica",
         "system": "el sistema de reservas",
+        "ehr": "el registro de la clínica",
+        "scheduler": "el servicio de citas",
+        "message": "un mensaje",
         "hour": "hora",
         "hours": "horas",
         "day": "día hábil",

@@ -22,7 +22,7 @@ _SENTENCE_LENGTH = 400
 _MANY_EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
 _BLANKS_AT_END = re.compile(r"[ \t]+$", re.MULTILINE)
 # Rules about how the clinic works, not about the amount.
-_NOT_FOR_PATIENTS = frozenset({Rule.APPROVAL})
+_NOT_FOR_PATIENTS = frozenset({Rule.APPROVAL, Rule.TOLD_BY, Rule.REQUEST_READ})
 
 
 class Texts:
