@@ -67,8 +67,9 @@ class OpenAPI:
             for template, item in self._document["paths"].items()
             if method.lower() in item and _pattern(template).fullmatch(path)
         ]
-        # A path without parameters wins over one with: /refunds/search over /refunds/{refund}.
-        exact = [one for one in fitting if "{" not in one[0]] or fitting
+        # The path with fewer parameters wins: /refunds/search over /refunds/{refund}.
+        fewest = min((template.count("{") for template, _ in fitting), default=0)
+        exact = [one for one in fitting if one[0].count("{") == fewest]
         assert len(exact) == 1, f"{method} {path} is {len(exact)} operations of the document"
         ((template, operation),) = exact
         return ("paths", template, method.lower()), operation
