@@ -36,7 +36,10 @@ class PaymentState:
 
 @attrs.frozen(kw_only=True)
 class RefundOrder:
-    """Send ``amount`` back to the payment it came from. ``before`` is what the gateway said right before."""
+    """Send ``amount`` back to the payment it came from.
+
+    ``before`` is what the gateway said right before; where it cannot say what has gone back, what the journal knows.
+    """
 
     step_id: str
     key: str

@@ -5,15 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinicrefund import Money
-from clinicrefund.case.events import (
+from clinicrefund.case.payment import (
     CaseJoined,
+    PaymentBook,
     PaymentEvent,
     PaymentNamed,
     RefundReserved,
+    Reservation,
     ReservationReleased,
     ReservationSpent,
+    evolve,
 )
-from clinicrefund.case.payment import PaymentBook, Reservation, evolve
 from clinicrefund.orders import PaymentState
 
 from .story import NOW, usd

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import attrs
 
+from clinicrefund.case.payment import PaymentEvent
 from clinicrefund.case.status import Audience, Choice, EntryKind, Moment, MoneyState
 from clinicrefund.model import Booking
 from clinicrefund.money import Money
@@ -301,51 +302,6 @@ CaseEvent: TypeAlias = (
     | CaseClosed
     | CaseReopened
 )
-
-
-# ---- the payment -----------------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class PaymentNamed:
-    """A name of a payment is an alias of the stream that the gateway's canonical name gives."""
-
-    stream: str
-    at: datetime
-
-
-@attrs.frozen(kw_only=True)
-class CaseJoined:
-    """A case may send money back on this payment."""
-
-    case_id: str
-    at: datetime
-
-
-@attrs.frozen(kw_only=True)
-class RefundReserved:
-    step_id: str
-    amount: Money
-    at: datetime
-
-
-@attrs.frozen(kw_only=True)
-class ReservationSpent:
-    """The gateway has the refund, under this reference; its own figures count it from now on."""
-
-    step_id: str
-    reference: str | None
-    at: datetime
-
-
-@attrs.frozen(kw_only=True)
-class ReservationReleased:
-    step_id: str
-    why: str
-    at: datetime
-
-
-PaymentEvent: TypeAlias = PaymentNamed | CaseJoined | RefundReserved | ReservationSpent | ReservationReleased
 
 
 # ---- the small streams -----------------------------------------------------------------------------------------

@@ -1,19 +1,68 @@
 """What this journal knows of one payment: the money that cases reserved on it, and what became of that. Pure."""
 
-from typing import assert_never
+from datetime import datetime
+from typing import TypeAlias, assert_never
 
 import attrs
 
-from clinicrefund.case.events import (
-    CaseJoined,
-    PaymentEvent,
-    PaymentNamed,
-    RefundReserved,
-    ReservationReleased,
-    ReservationSpent,
-)
 from clinicrefund.money import Money, total
 from clinicrefund.orders import PaymentState
+
+
+@attrs.frozen(kw_only=True)
+class PaymentNamed:
+    """A name of a payment is an alias of the stream that the gateway's canonical name gives."""
+
+    stream: str
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class CaseJoined:
+    """A case may send money back on this payment."""
+
+    case_id: str
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class RefundReserved:
+    """A step may send this much back."""
+
+    step_id: str
+    amount: Money
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class ReservationSpent:
+    """The gateway has the refund, under this reference; its own figures count it from now on."""
+
+    step_id: str
+    reference: str | None
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class ReservationReleased:
+    """What was reserved did not go, and is free again."""
+
+    step_id: str
+    why: str
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class RefundsTold:
+    """All that has gone back, as a gateway told it of its own accord: what is known of one that cannot be asked."""
+
+    total: Money
+    at: datetime
+
+
+PaymentEvent: TypeAlias = (
+    PaymentNamed | CaseJoined | RefundReserved | ReservationSpent | ReservationReleased | RefundsTold
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -28,12 +77,16 @@ class Reservation:
 
 @attrs.frozen(kw_only=True)
 class PaymentBook:
-    """One payment's stream, folded. ``alias_of`` is set where this is only another name of the payment."""
+    """One payment's stream, folded. ``alias_of`` is set where this is only another name of the payment.
+
+    ``told``: the most that a gateway has told of its own accord to have gone back.
+    """
 
     version: int = 0
     alias_of: str | None = None
     cases: tuple[str, ...] = ()
     reservations: tuple[Reservation, ...] = ()
+    told: Money | None = None
 
     def of(self, step_id: str, /) -> Reservation | None:
         """What that step has reserved."""
@@ -46,6 +99,13 @@ class PaymentBook:
     def spent(self, currency: str, /) -> Money:
         """What the gateway has taken of ours."""
         return total([held.amount for held in self.reservations if held.spent], currency)
+
+    def known(self, state: PaymentState, /) -> PaymentState:
+        """The payment's state, with what the journal knows to have gone back where the gateway cannot say."""
+        if state.refunded is not None:
+            return state
+        spent = self.spent(state.captured.currency)
+        return attrs.evolve(state, refunded=spent if self.told is None else max(spent, self.told))
 
     def outside(self, state: PaymentState, /) -> Money:
         """What the gateway shows as refunded and this journal does not know of; open reservations may be in it."""
@@ -92,6 +152,8 @@ def evolve(book: PaymentBook, event: PaymentEvent, /) -> PaymentBook:
             )
         case ReservationReleased():
             return attrs.evolve(book, reservations=_without(book, event.step_id))
+        case RefundsTold(total=told):
+            return attrs.evolve(book, told=told if book.told is None else max(book.told, told))
         case _:
             assert_never(event)
 

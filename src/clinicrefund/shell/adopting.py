@@ -1,14 +1,9 @@
 """Money that others sent back on a payment: counted for the one case that owes it, and never sent again."""
 
 from clinicrefund.case.decide import Events
-from clinicrefund.case.events import (
-    Effect,
-    OutsideRefundAdopted,
-    PlannedStep,
-    RefundReserved,
-    ReservationSpent,
-)
+from clinicrefund.case.events import Effect, OutsideRefundAdopted, PlannedStep
 from clinicrefund.case.ids import step_id
+from clinicrefund.case.payment import RefundReserved, ReservationSpent
 from clinicrefund.case.state import Case, Step
 from clinicrefund.money import Money
 from clinicrefund.ports import Append

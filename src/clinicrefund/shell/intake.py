@@ -14,17 +14,10 @@ import attrs
 
 from clinicrefund.case import decide
 from clinicrefund.case.due import next_due
-from clinicrefund.case.events import (
-    CaseEvent,
-    CaseJoined,
-    CaseOpened,
-    DeliveryTaken,
-    DeliveryWorked,
-    EndReason,
-    TaskKind,
-)
+from clinicrefund.case.events import CaseEvent, CaseOpened, DeliveryTaken, DeliveryWorked, EndReason, TaskKind
 from clinicrefund.case.evolve import evolve
 from clinicrefund.case.ids import alias_stream, case_id, case_stream, delivery_stream, question_id
+from clinicrefund.case.payment import CaseJoined
 from clinicrefund.case.plan import Roster, Seat, stopped
 from clinicrefund.case.state import Case
 from clinicrefund.clinic import Clinic

@@ -5,15 +5,8 @@ others moved, never more than is left, reserve and start in one commit.
 """
 
 from clinicrefund.case.decide import Events, raise_task
-from clinicrefund.case.events import (
-    CaseJoined,
-    Effect,
-    RefundReserved,
-    ReservationReleased,
-    ReservationSpent,
-    StepAsked,
-    TaskKind,
-)
+from clinicrefund.case.events import Effect, StepAsked, TaskKind
+from clinicrefund.case.payment import CaseJoined, RefundReserved, ReservationReleased, ReservationSpent
 from clinicrefund.case.schedule import ask_again_after, watch_again_after
 from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Choice

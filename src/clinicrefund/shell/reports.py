@@ -10,20 +10,21 @@ from typing import TypeAlias
 import attrs
 
 from clinicrefund.case import decide
-from clinicrefund.case.events import (
-    AddressOptedOut,
-    CaseReopened,
-    Effect,
-    ReservationSpent,
-    StepNamed,
-    TaskKind,
+from clinicrefund.case.events import AddressOptedOut, CaseReopened, Effect, StepNamed, TaskKind
+from clinicrefund.case.ids import (
+    alias_stream,
+    case_of_step,
+    message_stream,
+    opt_out_stream,
+    payment_stream,
+    refund_stream,
 )
-from clinicrefund.case.ids import alias_stream, case_of_step, message_stream, opt_out_stream, refund_stream
+from clinicrefund.case.payment import RefundsTold, ReservationSpent
 from clinicrefund.case.plan import stopped
 from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Audience
 from clinicrefund.clinic import Clinic
-from clinicrefund.errors import CommandRefused
+from clinicrefund.errors import CommandRefused, InputRefused
 from clinicrefund.model import Channel
 from clinicrefund.outcomes import Done, Refused
 from clinicrefund.ports import Append, PaymentGateway
@@ -75,6 +76,11 @@ class Reports:
         gone = report.state in (RefundState.FAILED, RefundState.CANCELLED)
         if gone and (poke := await self._counted(clinic, report, delivery)) is not None and poke.case_id:
             return (poke,)
+        if report.reference is not None and not gone and report.amount is None:
+            risen = await self._risen(clinic, report, delivery)
+            if isinstance(risen, Poke):
+                return (risen,) if risen.case_id else ()
+            report = risen
         if report.reference is None or gone:
             await self._worked(delivery, *(file.case.case_id for file in files))
             return tuple(Poke(case_id=file.case.case_id) for file in files if file.case.ended is None)
@@ -208,11 +214,12 @@ class Reports:
                 alias = book_of(await read(journal, alias_stream(clinic.clinic_id, via, reference)))
                 if alias.alias_of is None or report.amount is None or report.reference is None:
                     continue
-                stream, state = await read(journal, alias.alias_of), await gateway.get_payment(reference)
+                stream, shown = await read(journal, alias.alias_of), await gateway.get_payment(reference)
                 book, named = (
                     book_of(stream),
                     await read(journal, refund_stream(gateway.platform, report.reference)),
                 )
+                state = book.known(shown)
                 back = state.refunded is not None and state.refunded < book.spent(state.captured.currency)
                 if failed != back or (not failed and report.amount <= book.outside(state)):
                     continue
@@ -235,6 +242,42 @@ class Reports:
                 )
                 return Poke(case_id=case, step_id=held.step_id)
         return None
+
+    async def _risen(self, clinic: Clinic, report: RefundReported, delivery: Stream) -> RefundReported | Poke:
+        """A running total, where the gateway names no single sum: what is new in it.
+
+        It is kept as what the gateway says, for one that cannot be asked (Sunbit). Where it rose by what one step
+        holds open, that step has its answer. A poke without a case: nothing is new.
+        """
+        journal, now, total_refunded = self.intake.journal, self.intake.clock.now(), report.total_refunded
+        for _, gateway in _gateways(clinic, report.about):
+            for reference in (clue.reference for clue in report.about if isinstance(clue, ByPayment)):
+                if total_refunded is None or gateway.capabilities.by_hand:
+                    continue
+                try:
+                    state = await gateway.get_payment(reference)
+                except InputRefused:  # not one of its names there
+                    continue
+                stream = await read(journal, payment_stream(gateway.platform, state.account, state.reference))
+                book = book_of(stream)
+                risen = total_refunded - book.spent(total_refunded.currency)
+                told = RefundsTold(total=total_refunded, at=now)
+                news = (told,) if book.told is None or book.told < total_refunded else ()
+                held = next((r for r in book.reservations if not r.spent and r.amount == risen), None)
+                if held is not None and report.reference is not None:
+                    spent = ReservationSpent(step_id=held.step_id, reference=report.reference, at=now)
+                    named = await read(journal, refund_stream(gateway.platform, report.reference))
+                    appends = [stream.add(*news, spent), named.add(StepNamed(step_id=held.step_id, at=now))]
+                    case = case_of_step(held.step_id)
+                    await commit(journal, [*appends, *(await self.intake.worked(delivery, case)())])
+                    return Poke(case_id=case, step_id=held.step_id)
+                if news:
+                    await commit(journal, [stream.add(*news)])
+                if risen.minor_units <= 0:
+                    await self._worked(delivery, *book.cases)
+                    return Poke(case_id="")
+                return attrs.evolve(report, amount=risen)
+        return report
 
     async def _step_named(self, clinic: Clinic, report: RefundReported) -> str | None:
         if report.reference is None:

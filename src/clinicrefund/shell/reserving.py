@@ -2,9 +2,9 @@
 
 import attrs
 
-from clinicrefund.case.events import PaymentNamed, ReservationReleased, ReservationSpent, StepNamed
+from clinicrefund.case.events import StepNamed
 from clinicrefund.case.ids import alias_stream, case_of_step, payment_stream, refund_stream
-from clinicrefund.case.payment import PaymentBook
+from clinicrefund.case.payment import PaymentBook, PaymentNamed, ReservationReleased, ReservationSpent
 from clinicrefund.case.state import Step
 from clinicrefund.case.status import Choice
 from clinicrefund.errors import CaseNotFound, InputRefused
@@ -44,7 +44,8 @@ async def look(work: Work, step: Step) -> There | Refused:
             return Refused(reason=RefusalReason.NOT_FOUND)
         canonical = payment_stream(gateway.platform, state.account, state.reference)
         if stream is not None and canonical == name:
-            return There(payment=payment, gateway=gateway, state=state, stream=stream, book=book_of(stream))
+            book = book_of(stream)
+            return There(payment=payment, gateway=gateway, state=book.known(state), stream=stream, book=book)
         name = canonical
 
 

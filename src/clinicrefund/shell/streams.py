@@ -9,10 +9,10 @@ import attrs
 from clinicrefund.case import payment as payments
 from clinicrefund.case.decide import Events, settle
 from clinicrefund.case.due import next_due
-from clinicrefund.case.events import CaseEvent, Event, PaymentEvent
+from clinicrefund.case.events import CaseEvent, Event
 from clinicrefund.case.evolve import evolve, fold
 from clinicrefund.case.ids import case_stream
-from clinicrefund.case.payment import PaymentBook
+from clinicrefund.case.payment import PaymentBook, PaymentEvent
 from clinicrefund.case.plan import Roster
 from clinicrefund.case.state import Case
 from clinicrefund.errors import CaseNotFound, JournalConflict, JournalError
