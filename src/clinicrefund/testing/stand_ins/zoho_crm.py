@@ -218,9 +218,10 @@ class ZohoCRMStandIn(StandIn):
         if (problem := note_problem(asked, new=True)) is not None:
             return problem
         parent: Object = asked.get("Parent_Id") or {}
-        if parent.get("module", {}).get("api_name") != "Contacts" or parent.get("id") not in self.contacts:
+        contact = str(parent.get("id"))  # Zoho's own client sends a number
+        if parent.get("module", {}).get("api_name") != "Contacts" or contact not in self.contacts:
             return record_error("INVALID_DATA", "the id given seems to be invalid", api_name="Parent_Id")
-        note = self._notes[self.add_note(parent["id"], asked["Note_Content"])]
+        note = self._notes[self.add_note(contact, asked["Note_Content"])]
         note.title = asked.get("Note_Title")
         return record_done("record added", written(note.id, note.created_at, note.modified_at), status=201)
 
@@ -238,6 +239,20 @@ class ZohoCRMStandIn(StandIn):
         note.title = asked.get("Note_Title", note.title)
         note.modified_at = self.now()
         return record_done("record updated", written(note.id, note.created_at, note.modified_at))
+
+    @route("GET", "/crm/v8/settings/fields")
+    def list_fields(self, request: SandboxRequest) -> SandboxReply:
+        if request.query.get("module") != "Contacts":
+            raise refused(
+                400, "INVALID_MODULE", "the module name given seems to be invalid", api_name="module"
+            )
+        kinds = {"Full_Name": "text", "Email": "email", self.external_field: "text", "Tag": "text"}
+        kinds |= dict.fromkeys(self.date_fields, "date")
+        shown = [
+            {"api_name": name, "data_type": kind, "id": str(number), "json_type": "string"}
+            for number, (name, kind) in enumerate(kinds.items(), start=1)
+        ]
+        return SandboxReply(json={"fields": shown})
 
     def no_such_route(self) -> SandboxReply:
         return failure(
