@@ -172,11 +172,12 @@ class ClickSendStandIn(StandIn):
 
     @route("GET", "/v3/sms/history")
     def list_history(self, request: SandboxRequest) -> SandboxReply:
+        newest_first = request.query.get("order_by") == "date:desc"
         field, _, value = request.query.get("q", "").partition(":")
         # A search: what begins alike is found, too.
         found = [
             row
-            for row in reversed([*self._rows, *map(_as_row, self._received)])
+            for row in sorted([*self._rows, *map(_as_row, self._received)], key=_dated, reverse=newest_first)
             if (not field or str(row.get(field, "")).startswith(value.removesuffix("*")))
             and self.is_visible(self._taken_at.get(row["message_id"], self.now()))
         ]
@@ -185,7 +186,7 @@ class ClickSendStandIn(StandIn):
     @route("PUT", "/v3/sms/{message}/cancel")
     def cancel_message(self, request: SandboxRequest) -> SandboxReply:
         for row in self._rows:
-            if row["message_id"] == request.path["message"] and row["schedule"] > self.now().timestamp():
+            if row["message_id"] == request.path["message"] and int(row["schedule"]) > self.now().timestamp():
                 row["status"] = "Cancelled"
                 return answered({"count": 1})
         return error(404, "NOT_FOUND")
@@ -286,6 +287,10 @@ def _login(request: SandboxRequest) -> str | None:
     name, _, key = b64decode(given).decode().partition(":") if kind == "Basic" else ("", "", "")
     known = {USERNAME: API_KEY, **dict.fromkeys(_TEST_LOGINS, TEST_KEY)}
     return name if known.get(name) == key and key else None
+
+
+def _dated(row: Object) -> int:
+    return int(row["date"])
 
 
 def _as_row(message: Object) -> Object:

@@ -108,6 +108,7 @@ def new_row(sent: Object, /) -> Object:
     """The same message in the history, right after it was taken."""
     kept = {name: value for name, value in sent.items() if name not in ("is_shared_system_number", "status")}
     states = {"status": "Queued", "status_code": "200", "status_text": None}
+    kept["schedule"] = str(sent["schedule"])  # here a text, and a number in the answer before
     return {**kept, **states, "error_code": None, "error_text": None, "_api_username": None}
 
 
