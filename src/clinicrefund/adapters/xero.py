@@ -335,7 +335,7 @@ def _create_contact(entry: LedgerEntry, name: str, number: str, part: int) -> Ht
 def _undo(note: Note, entry: LedgerEntry) -> Sequence[HttpCall]:
     """In this order: a note that is paid out or allocated cannot be voided."""
     path = f"CreditNotes/{_segment(note.CreditNoteID)}"
-    deleted, voided = {"Payments": [{"Status": "DELETED"}]}, {"CreditNotes": [{"Status": "VOIDED"}]}
+    deleted, voided = {"Status": "DELETED"}, {"CreditNotes": [{"Status": "VOIDED"}]}
     key = entry.key
     return (
         *(

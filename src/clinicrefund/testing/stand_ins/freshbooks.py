@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from datetime import timedelta
 from decimal import Decimal
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from clinicrefund.model import Booking, Reference
@@ -243,9 +244,13 @@ class FreshBooksStandIn(StandIn):
         invoice, body = self._asked(self._invoices, request), self._body(request, "invoice")
         check_writable(body)
         if "lines" in body:
-            code, last = invoice["currency_code"], max((one["lineid"] for one in invoice["lines"]), default=0)
-            texts = enumerate(body["lines"], start=last + 1)
-            invoice["lines"] = [new_line(text, number, code) for number, text in texts]
+            code, fresh = (
+                invoice["currency_code"],
+                count(1 + max((one["lineid"] for one in invoice["lines"]), default=0)),
+            )
+            invoice["lines"] = [
+                new_line(text, text.get("lineid") or next(fresh), code) for text in body["lines"]
+            ]
         lines = "lines" in request.all_of("include[]")
         return answered(invoice=self._invoice(invoice, lines=lines))
 

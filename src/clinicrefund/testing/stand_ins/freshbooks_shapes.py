@@ -86,7 +86,7 @@ def new_line(text: Object, number: int, code: str, /) -> Object:
     unit = text.get("unit_cost", {"amount": "0", "code": code})
     taxes = {name: text.get(name) for name in ("taxName1", "taxAmount1", "taxName2", "taxAmount2")}
     line: Object = {"type": 0, "name": "", "description": "", "qty": "1", **text, **taxes, "unit_cost": unit}
-    line["lineid"] = text.get("lineid", number)
+    line["lineid"] = number
     line["amount"] = money(Decimal(str(line["qty"])) * Decimal(str(unit["amount"])), code)
     return line
 

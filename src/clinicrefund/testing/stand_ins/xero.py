@@ -13,6 +13,7 @@ import attrs
 from clinicrefund.model import Booking, Reference
 from clinicrefund.money import Money
 from clinicrefund.testing.issued_tokens import IssuedTokens
+from clinicrefund.testing.numbers import as_numbers
 from clinicrefund.testing.stand_in import Adapters, Reach, SandboxReply, SandboxRequest, StandIn, route
 from clinicrefund.testing.stand_ins.xero_books import Books, plain
 from clinicrefund.testing.stand_ins.xero_shapes import (
@@ -161,9 +162,10 @@ class XeroStandIn(StandIn):
     @route("POST", _TOKENS_PATH)
     def give_tokens(self, request: SandboxRequest) -> SandboxReply:
         known = b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
-        if request.header("authorization") != f"Basic {known}":
-            return SandboxReply(status=401, json={"error": "invalid_client"})
         form, now = request.form(), self.now()
+        in_body = (form.get("client_id"), form.get("client_secret")) == (CLIENT_ID, CLIENT_SECRET)
+        if request.header("authorization") != f"Basic {known}" and not in_body:
+            return SandboxReply(status=401, json={"error": "invalid_client"})
         match form.get("grant_type"):
             case "client_credentials" if _OLD_SCOPE in form.get("scope", ""):
                 return SandboxReply(status=400, json={"error": "invalid_scope"})
@@ -179,6 +181,10 @@ class XeroStandIn(StandIn):
         body: Object = {"access_token": issued.access, "expires_in": 1800, "token_type": "Bearer"}
         body |= {"scope": form.get("scope", "offline_access accounting.invoices")}
         return SandboxReply(json=body | ({"refresh_token": issued.refresh} if issued.refresh else {}))
+
+    @route("GET", "/Connections")
+    def list_connections_in_capitals(self, request: SandboxRequest) -> SandboxReply:
+        return self.list_connections(request)  # as Xero's own clients ask; its addresses know no case
 
     @route("GET", "/connections")
     def list_connections(self, _: SandboxRequest) -> SandboxReply:
@@ -269,7 +275,7 @@ class XeroStandIn(StandIn):
         if request.path["allocation"] not in self.books.allocations:
             return missing()
         gone = self.books.end_allocation(request.path["allocation"])
-        return SandboxReply(json={"AllocationID": gone["AllocationID"], "IsDeleted": True})
+        return SandboxReply(json=as_numbers({**plain(gone), "IsDeleted": True}))
 
     @route("PUT", f"{_API}/CreditNotes/{{id}}/History")
     def add_history(self, request: SandboxRequest) -> SandboxReply:
@@ -298,7 +304,8 @@ class XeroStandIn(StandIn):
 
     @route("POST", f"{_API}/Payments/{{id}}")
     def delete_payment(self, request: SandboxRequest) -> SandboxReply:
-        payment, (body,) = self._asked(self.books.payments, request), elements_of(request, "Payments")
+        payment, body = self._asked(self.books.payments, request), request.json()
+        (body,) = body.get("Payments", [body])  # alone as the document has it, or in a list as its guide does
         if body.get("Status") != "DELETED" or payment["IsReconciled"]:
             self._refuse(["Payment has been reconciled: it cannot be deleted."], "PaymentID")
         payment["Status"] = "DELETED"
@@ -361,7 +368,7 @@ class XeroStandIn(StandIn):
             try:
                 made.append({**plain(create(body)), "StatusAttributeString": "OK"})
             except RefusedByXero as refused:
-                if request.query.get("summarizeErrors") == "true":
+                if request.query.get("summarizeErrors", "").lower() == "true":
                     raise
                 made.append(failed_element(refused.reply))
         return wrapped(name, made, self.now())

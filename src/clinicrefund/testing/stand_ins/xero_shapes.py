@@ -152,7 +152,16 @@ def elements_of(request: SandboxRequest, name: str, /) -> Sequence[Object]:
     elements = cast("Object", body).get(name) if isinstance(body, dict) else None
     if not isinstance(elements, list) or not elements:
         raise RefusedByXero(malformed(f"the body holds no {name}"))
-    return cast("list[Object]", elements)
+    return [
+        one | ({"Date": _day_of(one["Date"])} if "Date" in one else {})
+        for one in cast("list[Object]", elements)
+    ]
+
+
+def _day_of(text: str) -> str:
+    """A day that a caller wrote: ``2026-03-02``, or as Xero itself writes one."""
+    moment = re.match(r"/Date\((\d+)", text)
+    return text if moment is None else datetime.fromtimestamp(int(moment[1]) / 1000, UTC).date().isoformat()
 
 
 def key_of(request: SandboxRequest, /) -> str | None:
