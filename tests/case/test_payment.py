@@ -11,6 +11,7 @@ from clinicrefund.case.payment import (
     PaymentEvent,
     PaymentNamed,
     RefundReserved,
+    RefundsTold,
     Reservation,
     ReservationReleased,
     ReservationSpent,
@@ -138,3 +139,25 @@ def test_a_step_that_reserves_only_what_is_left_never_sends_more_than_was_paid(
         open_ = sum((r.amount for r in held.open_besides("-")), start=usd("0"))
         if not others:
             assert held.spent("USD") + open_ <= PAID
+
+
+def told(amount: str) -> RefundsTold:
+    return RefundsTold(total=usd(amount), at=NOW)
+
+
+def test_where_the_gateway_cannot_say_what_went_back_the_journal_does() -> None:
+    silent = at_gateway(None)
+    assert book().known(silent).refunded == usd("0")
+    assert book(reserved("s-1", "30"), spent("s-1")).known(silent).refunded == usd("30")
+    assert book(told("45"), reserved("s-1", "30"), spent("s-1")).known(silent).refunded == usd("45")
+    assert book(told("45")).known(at_gateway(usd("10"))).refunded == usd("10")
+
+
+def test_of_what_is_told_the_most_counts_whatever_the_order() -> None:
+    assert book(told("20"), told("45"), told("30")).told == usd("45")
+
+
+def test_what_was_told_and_nobody_here_sent_is_outside_and_leaves_less() -> None:
+    known = book(told("45"), reserved("s-1", "30"), spent("s-1"))
+    state = known.known(at_gateway(None))
+    assert (known.outside(state), known.left(state, "s-2")) == (usd("15"), usd("55"))
