@@ -285,7 +285,7 @@ class _Parameters:
 
 @attrs.frozen(kw_only=True)
 class _StatusEvent:
-    eventNumber: str | int  # noqa: N815 - FHIR's
+    eventNumber: object = ""  # noqa: N815 - FHIR's; a number that is text in JSON, and not at all servers
     focus: _Named | None = None
     timestamp: str | None = None
 
