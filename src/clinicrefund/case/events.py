@@ -17,6 +17,7 @@ from clinicrefund.money import Money
 from clinicrefund.orders import AppointmentUpdate, BillingNote, CaseRecord, LedgerEntry, Message, RefundOrder
 from clinicrefund.outcomes import Outcome
 from clinicrefund.policy import Decision
+from clinicrefund.requests import Reading
 from clinicrefund.triggers import Trigger
 
 Order: TypeAlias = RefundOrder | LedgerEntry | AppointmentUpdate | BillingNote | Message | CaseRecord
@@ -321,9 +322,12 @@ class DeliveryTaken:
 
 @attrs.frozen(kw_only=True)
 class DeliveryWorked:
-    """The delivery has become a part of these cases, or of none."""
+    """The delivery has become a part of these cases, or of none. ``reading``: where a message led to none, how it was
+    read.
+    """
 
     cases: tuple[str, ...]
+    reading: Reading | None = None
     at: datetime
 
 

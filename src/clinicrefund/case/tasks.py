@@ -7,7 +7,7 @@ from clinicrefund.case.status import Choice
 
 _TEXTS = {
     TaskKind.WHICH_BOOKING: "{found} bookings fit this {trigger}. Name the appointment it means, or say that it is not a cancellation.",
-    TaskKind.IS_IT_A_CANCELLATION: "A patient wrote by {channel}: “{words}”. Is it a cancellation of this booking?",
+    TaskKind.IS_IT_A_CANCELLATION: "A patient wrote by {channel}: “{words}”.{why} Is it a cancellation {of}?",
     TaskKind.UNREADABLE: "A verified delivery from {source} could not be read ({why}). It is kept in the journal; look the matter up at {source}.",
     TaskKind.OUTSIDE_REFUND: "{amount} went back on a payment through {gateway} outside of any case (refund {reference}). Check whether it was meant, and whether a case should have covered it.",
     TaskKind.CHANGED_SINCE: "{via} no longer shows the visit as the cancellation knew it ({found}). Is it still cancelled?",
@@ -27,6 +27,8 @@ _TEXTS = {
     TaskKind.NOT_TOLD: "The patient could not be told that the refund is {state}: no channel reaches them. Tell them by hand.",
     TaskKind.CANNOT_DECIDE: "The policy cannot decide on this booking: {why}",
 }  # fmt: skip
+
+_UNSAID = {"why": "", "of": "of this booking"}
 
 PRIVATE = frozenset({TaskKind.IS_IT_A_CANCELLATION})
 """Tasks whose text holds a patient's words: they are told only where the clinic's disclosure allows it."""
@@ -71,9 +73,9 @@ IN_DOUBT: Mapping[TaskKind, tuple[Choice, ...]] = dict.fromkeys(
 
 def task_text(kind: TaskKind, values: Mapping[str, str], /) -> str:
     """The task in a sentence or two, in English: it is for staff."""
-    return _TEXTS[kind].format_map(values)
+    return _TEXTS[kind].format_map({**_UNSAID, **values})
 
 
 def public_text(kind: TaskKind, values: Mapping[str, str], /) -> str:
     """The same without a patient's words: for what is printed, or told where no agreement is on record."""
-    return task_text(kind, {**values, "words": "…"} if kind in PRIVATE else values)
+    return task_text(kind, {**values, "words": "…", "why": ""} if kind in PRIVATE else values)

@@ -48,7 +48,7 @@ class Sign(StrEnum):
 class Found:
     """A rule that had a part in the reading, and the phrase of the clinic's list that it went by.
 
-    ``phrase`` comes from the rules, never from the message, so it holds nothing of a patient.
+    ``phrase`` comes from the rules, never from the message; it can still tell what the message is about (``fever``).
     """
 
     sign: Sign = attrs.field(converter=Sign)
@@ -68,6 +68,11 @@ class Reading:
     meaning: Meaning
     reasons: tuple[Found, ...]
     rules: str
+
+    @property
+    def asks(self) -> bool:
+        """Whether something in it asks to cancel, be it in doubt, or a carrier's word for ending messages."""
+        return any(found.sign in (Sign.REQUEST, Sign.ABSENCE) for found in self.reasons)
 
     @property
     def why(self) -> str:

@@ -7,7 +7,16 @@ import attrs
 from clinicrefund.case.events import DeliveryTaken, DeliveryWorked, TaskKind
 from clinicrefund.case.ids import case_id
 from clinicrefund.clinic import Clinic
-from clinicrefund.shell.intake import Intake, OfAppointment, find_case, roster_of
+from clinicrefund.model import AppointmentStatus, Booking
+from clinicrefund.requests import Meaning, Reading
+from clinicrefund.shell.intake import (
+    Intake,
+    OfAppointment,
+    as_cancellation,
+    as_told,
+    find_case,
+    roster_of,
+)
 from clinicrefund.shell.reports import Poke, Reports, WorkOf
 from clinicrefund.shell.streams import Stream, commit, read
 from clinicrefund.triggers import (
@@ -45,7 +54,7 @@ class Deliveries:
         if taken.trigger is None:
             pokes = await self._unreadable(clinic, taken, stream)
         else:
-            pokes = await self._route(clinic, taken.trigger, stream)
+            pokes = await self._route(clinic, as_told(taken.trigger, clinic, taken.source), stream)
         return [poke.case_id for poke in pokes], pokes
 
     async def _route(self, clinic: Clinic, trigger: Trigger, delivery: Stream) -> Sequence[Poke]:
@@ -89,15 +98,62 @@ class Deliveries:
     async def _requested(
         self, clinic: Clinic, trigger: CancellationRequested, delivery: Stream
     ) -> Sequence[Poke]:
-        """Words ask, and never decide: a person says what they mean, and for which visit."""
+        """Words ask, and decide only by rules that the clinic set: else a person says what they mean, and for which
+        visit.
+        """
         found = await self.intake.bookings_of(clinic, trigger.about)
+        if clinic.requests is None:
+            return (await self._ask_of(clinic, trigger, delivery, found),)
+        reading = clinic.requests.read(trigger.words, channel=trigger.channel)
+        upcoming = [one for one in found if _is_upcoming(one, trigger)]
+        match reading.meaning:
+            case Meaning.NOT_A_CANCELLATION:
+                await commit(self.intake.journal, await self.intake.worked(delivery, reading=reading)())
+                return ()
+            case Meaning.OPT_OUT if trigger.sender_verified and not reading.asks:
+                opted = OptedOut(
+                    about=trigger.about, at=trigger.at, clinic_id=trigger.clinic_id,
+                    channel=trigger.channel, words=trigger.words,
+                )  # fmt: skip
+                return await self.reports.opt_out(opted, delivery)
+            case Meaning.CANCEL if trigger.sender_verified and len(upcoming) == 1:
+                visit = upcoming[0].appointment.appointment_id
+                fact = as_cancellation(trigger, visit, reading=reading)
+                return (Poke(case_id=await self.intake.join(fact, upcoming[0], delivery)),)
+            case _:
+                return (await self._ask_why(clinic, trigger, delivery, upcoming or found, reading),)
+
+    async def _ask_of(
+        self, clinic: Clinic, trigger: CancellationRequested, delivery: Stream, found: Sequence[Booking]
+    ) -> Poke:
         booking = found[0] if len(found) == 1 else None
         kind = TaskKind.IS_IT_A_CANCELLATION if booking is not None else TaskKind.WHICH_BOOKING
         values = {"channel": trigger.channel.value, "words": trigger.words}
         if booking is None:
             values = {"found": str(len(found)), "trigger": f"request by {trigger.channel.value}"}
-        case = await self.intake.ask(clinic, trigger, delivery, kind, values, booking=booking)
-        return (Poke(case_id=case),)
+        return await self._ask(clinic, trigger, delivery, kind, values, booking=booking)
+
+    async def _ask_why(
+        self,
+        clinic: Clinic,
+        trigger: CancellationRequested,
+        delivery: Stream,
+        fitting: Sequence[Booking],
+        reading: Reading,
+    ) -> Poke:
+        """A question with the words, and with what kept the rules from deciding."""
+        booking = fitting[0] if len(fitting) == 1 else None
+        sender = "" if trigger.sender_verified else "; the sender is not verified"
+        values = {
+            "channel": trigger.channel.value,
+            "words": trigger.words,
+            "why": f" By the rules it is {reading.meaning.value}: {reading.why}{sender}.",
+        }
+        if booking is None or not _is_upcoming(booking, trigger):
+            count = sum(_is_upcoming(one, trigger) for one in fitting)
+            values["of"] = f"({count} upcoming bookings fit the sender: name the appointment)"
+        kind = TaskKind.IS_IT_A_CANCELLATION
+        return await self._ask(clinic, trigger, delivery, kind, values, booking=booking)
 
     async def _unreadable(self, clinic: Clinic, taken: DeliveryTaken, delivery: Stream) -> Sequence[Poke]:
         """A delivery that could not be read becomes a question; its own stream keeps it as it came."""
@@ -109,6 +165,19 @@ class Deliveries:
         return (await self._ask(clinic, question, delivery, TaskKind.UNREADABLE, values),)
 
     async def _ask(
-        self, clinic: Clinic, trigger: Trigger, delivery: Stream, kind: TaskKind, values: dict[str, str]
+        self,
+        clinic: Clinic,
+        trigger: Trigger,
+        delivery: Stream,
+        kind: TaskKind,
+        values: dict[str, str],
+        *,
+        booking: Booking | None = None,
     ) -> Poke:
-        return Poke(case_id=await self.intake.ask(clinic, trigger, delivery, kind, values))
+        return Poke(case_id=await self.intake.ask(clinic, trigger, delivery, kind, values, booking=booking))
+
+
+def _is_upcoming(booking: Booking, trigger: CancellationRequested) -> bool:
+    """Whether it is a visit that can still be called off."""
+    visit = booking.appointment
+    return visit.status is AppointmentStatus.BOOKED and trigger.at < visit.starts_at

@@ -25,6 +25,7 @@ from clinicrefund.digest import digest
 from clinicrefund.errors import CaseNotFound, InputRefused, JournalConflict
 from clinicrefund.model import Actor, Appointment, AppointmentStatus, Booking
 from clinicrefund.ports import Append, Bookings, Clock, Journal
+from clinicrefund.requests import Reading
 from clinicrefund.shell.streams import CaseFile, Stream, commit, fresh, read
 from clinicrefund.triggers import (
     AppointmentCancelled,
@@ -35,6 +36,7 @@ from clinicrefund.triggers import (
     ByAppointment,
     CancellationRequested,
     Clue,
+    ToldBy,
     Trigger,
 )
 
@@ -199,15 +201,17 @@ class Intake:
         self, clinic: Clinic, trigger: AppointmentChanged, booking: Booking, /
     ) -> OfAppointment | None:
         """What became of a visit of which only the reference was told: read where it is kept, the EHR first."""
-        visit = booking.appointment
+        visit, told_by = booking.appointment, ToldBy.HOST
         for ehr in clinic.ehrs.values():
             if reference := booking.reference(ehr.platform, "appointment"):
                 with suppress(InputRefused):  # the EHR shows no such visit: the host's own word stands
-                    visit = await ehr.get_appointment(reference)
+                    visit, told_by = await ehr.get_appointment(reference), ToldBy.EHR
                 break
-        return _told(visit, trigger, booking)
+        return _told(visit, trigger, booking, told_by)
 
-    def worked(self, delivery: Stream, *cases: str) -> Callable[[], Awaitable[list[Append]]]:
+    def worked(
+        self, delivery: Stream, *cases: str, reading: Reading | None = None
+    ) -> Callable[[], Awaitable[list[Append]]]:
         """The note that a delivery has become part of these cases; nothing where it is noted already."""
 
         async def appends() -> list[Append]:
@@ -216,7 +220,7 @@ class Intake:
             stream = await read(self.journal, delivery.name)
             if any(isinstance(event, DeliveryWorked) for event in stream.events):
                 return []
-            return [stream.add(DeliveryWorked(cases=cases, at=self.clock.now()))]
+            return [stream.add(DeliveryWorked(cases=cases, reading=reading, at=self.clock.now()))]
 
         return appends
 
@@ -262,12 +266,17 @@ async def find_case(journal: Journal, clock: Clock, roster: Roster, name: str, /
         return None
 
 
-def as_cancellation(trigger: Trigger, appointment_id: str, /) -> OfAppointment:
-    """What a person said a question means: this visit, called off when the trigger says."""
+def as_cancellation(
+    trigger: Trigger, appointment_id: str, /, *, reading: Reading | None = None
+) -> OfAppointment:
+    """What a person, or the rules whose reading it is, said a question means: this visit, called off when the trigger
+    says.
+    """
     if isinstance(trigger, CancellationRequested):
         return AppointmentCancelled(
-            about=ByAppointment(appointment_id), at=trigger.at, clinic_id=trigger.clinic_id, by=Actor.PATIENT
-        )
+            about=ByAppointment(appointment_id), at=trigger.at, clinic_id=trigger.clinic_id, by=Actor.PATIENT,
+            told_by=ToldBy.MESSAGE, reading=reading,
+        )  # fmt: skip
     if isinstance(trigger, OfAppointment):
         return attrs.evolve(trigger, about=ByAppointment(appointment_id))
     return AppointmentCancelled(
@@ -289,14 +298,30 @@ def _is_later_episode(case: Case, trigger: Trigger) -> bool:
     return stopped(case) is EndReason.MOVED and max(moves) + _ECHO < trigger.at
 
 
-def _told(visit: Appointment, trigger: AppointmentChanged, booking: Booking) -> OfAppointment | None:
+def as_told(trigger: Trigger, clinic: Clinic, source: str, /) -> Trigger:
+    """The trigger with the name of whose word it is, by the key of the webhook or feed that brought it."""
+    if (
+        not isinstance(trigger, AppointmentCancelled | AppointmentMissed)
+        or trigger.told_by is not ToldBy.HOST
+    ):
+        return trigger
+    teller = clinic.webhooks.get(source) or clinic.feeds.get(source)
+    if teller is None:
+        return trigger
+    of_ehr = teller.platform in {ehr.platform for ehr in clinic.ehrs.values()}
+    return attrs.evolve(trigger, told_by=ToldBy.EHR if of_ehr else ToldBy.SCHEDULER)
+
+
+def _told(
+    visit: Appointment, trigger: AppointmentChanged, booking: Booking, told_by: ToldBy
+) -> OfAppointment | None:
     about = ByAppointment(booking.appointment.appointment_id)
     at, clinic_id, by = visit.changed_at or trigger.at, trigger.clinic_id, visit.changed_by or Actor.SYSTEM
     match visit.status:
         case AppointmentStatus.CANCELLED:
-            return AppointmentCancelled(about=about, at=at, clinic_id=clinic_id, by=by)
+            return AppointmentCancelled(about=about, at=at, clinic_id=clinic_id, by=by, told_by=told_by)
         case AppointmentStatus.MISSED:
-            return AppointmentMissed(about=about, at=at, clinic_id=clinic_id, by=by)
+            return AppointmentMissed(about=about, at=at, clinic_id=clinic_id, by=by, told_by=told_by)
         case AppointmentStatus.MOVED:
             return AppointmentRescheduled(about=about, at=at, clinic_id=clinic_id)
         case AppointmentStatus.BOOKED if visit.changed_at is not None:
@@ -317,6 +342,7 @@ __all__ = [
     "OfAppointment",
     "accepting",
     "as_cancellation",
+    "as_told",
     "delivery_id",
     "find_case",
     "roster_of",
