@@ -481,10 +481,11 @@ async def receive(kind: str, body: bytes, *, now: datetime = NOW, **changes: Any
     return await source(**changes).receive(request, now=now)
 
 
-async def mailed(*before: tuple[str, str], **changes: str) -> Received:
+async def mailed(*before: tuple[str, str], checked: bool = False, **changes: str) -> Received:
     """What we make of a mail with these fields changed, and these headers, which come first."""
     named = {name.replace("_", "-"): value for name, value in changes.items()}
-    return await receive(FORM, urlencode([*before, *{**MAIL, **named, **TRIPLE}.items()]).encode())
+    body = urlencode([*before, *{**MAIL, **named, **TRIPLE}.items()]).encode()
+    return await receive(FORM, body, sender_checks=checked)
 
 
 def event(kind: str, **more: Any) -> Mapping[str, Any]:
@@ -572,6 +573,67 @@ async def test_a_sender_who_is_not_proven_is_marked_and_not_dropped() -> None:
     assert one(await mailed(failed)).words == "[the sender's address may be forged] Please cancel."
     signed = ("X-Mailgun-Dkim-Check-Result", "Pass")
     assert one(await mailed(failed, signed)).words == "Please cancel."
+
+
+SPF, DKIM = ("X-Mailgun-Spf", "Pass"), ("X-Mailgun-Dkim-Check-Result", "Pass")
+
+
+def dkim_by(domain: str) -> tuple[str, str]:
+    return ("Dkim-Signature", f"v=1; a=rsa-sha256; d={domain}; s=one; bh=x; b=y")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("headers", "fields"),
+    [
+        ([SPF], {}),
+        ([SPF], {"sender": "bounce@mail.patient.example"}),
+        ([SPF, ("X-Mailgun-Spf", "pass")], {}),
+        ([DKIM, dkim_by("patient.example")], {"sender": "srs0=1=jane@forwarder.example"}),
+        ([("X-Mailgun-Spf", "Fail"), DKIM, dkim_by("patient.example")], {}),
+        ([DKIM, dkim_by("patient.example")], {"from": "Jane <jane@mail.patient.example>"}),
+    ],
+)
+async def test_a_sender_is_verified_where_spf_or_dkim_passed_for_the_authors_domain(
+    headers: list[tuple[str, str]], fields: dict[str, str]
+) -> None:
+    fields = {"from": "Jane <jane@patient.example>", "sender": "jane@patient.example", **fields}
+    asked = one(await mailed(*headers, checked=True, **fields))
+    assert asked.sender_verified
+    assert len(asked.about) == 1, "no address but the author's is proven"
+    unchecked = one(await mailed(*headers, **fields))
+    assert not unchecked.sender_verified, "without the filter the results may be the sender's own"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("headers", "fields"),
+    [
+        ([], {}),
+        ([("X-Mailgun-Spf", "Neutral")], {}),
+        ([("X-Mailgun-Spf", "Fail"), SPF], {}),
+        ([SPF, ("X-Mailgun-Spf", "SoftFail")], {}),
+        ([SPF], {"sender": "mallory@other.example"}),
+        ([SPF], {"sender": "mallory@notpatient.example"}),
+        ([SPF], {"from": "jane"}),
+        ([SPF], {"from": "jane@patient.example, mallory@other.example"}),
+        ([SPF, ("From", "mallory@other.example")], {}),
+        ([DKIM], {"sender": "mallory@other.example"}),
+        ([DKIM, dkim_by("other.example")], {"sender": "mallory@other.example"}),
+        ([DKIM, dkim_by("patient.example"), dkim_by("other.example")], {"sender": "m@other.example"}),
+        ([DKIM, dkim_by("example")], {"sender": "mallory@other.example"}),
+        ([DKIM, ("Dkim-Signature", "v=1")], {"sender": "mallory@other.example"}),
+        (
+            [("X-Mailgun-Dkim-Check-Result", "Fail"), DKIM, dkim_by("patient.example")],
+            {"sender": "m@o.example"},
+        ),
+    ],
+)
+async def test_a_sender_is_not_verified_by_less(
+    headers: list[tuple[str, str]], fields: dict[str, str]
+) -> None:
+    fields = {"from": "Jane <jane@patient.example>", "sender": "jane@patient.example", **fields}
+    assert not one(await mailed(*headers, checked=True, **fields)).sender_verified
 
 
 @pytest.mark.anyio

@@ -572,6 +572,19 @@ async def test_a_bare_cancel_is_an_opt_out_and_a_question(word: str, extra: Mapp
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("sender", "verified"),
+    [(PHONE, True), ("12345", False), ("CLINIC", False), ("whatsapp:+15558675310", False), ("+1555x", False)],
+)
+async def test_the_sender_is_verified_where_the_carrier_names_a_number(
+    sender: str, *, verified: bool
+) -> None:
+    (asked,) = (await told({"From": sender, "Body": "please cancel", "MessageSid": "SM1"})).triggers
+    assert isinstance(asked, CancellationRequested)
+    assert asked.sender_verified is verified
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("words", ["please cancel", "CANCEL APPT", "C 8842", "Cancel.", "stop it please"])
 async def test_more_words_than_one_are_a_request(words: str) -> None:
     (asked,) = (await told({"From": PHONE, "Body": words, "MessageSid": "SM1"})).triggers

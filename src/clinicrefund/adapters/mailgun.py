@@ -18,13 +18,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from email.utils import parseaddr
-from hashlib import sha256
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
 import attrs
 
+from clinicrefund.adapters.mailgun_inbound import asked
 from clinicrefund.checks import filled
 from clinicrefund.http import Basic, HttpCall, HttpReply, Limits, Session, Unreadable, structure_value
 from clinicrefund.http.forms import form_pairs, signed_inside
@@ -37,7 +36,6 @@ from clinicrefund.secret import Secret, optional_secret, secret
 from clinicrefund.triggers import (
     ByContact,
     ByReference,
-    CancellationRequested,
     Delivery,
     DeliveryReported,
     OptedOut,
@@ -51,7 +49,6 @@ WEBHOOK_TOLERANCE = timedelta(hours=9)
 _ADDRESS = re.compile(r'[^\s,;:<>()"\\]+@[^\s,;:<>()"\\@]+')
 _WRONG_URL = b"Mailgun Magnificent API"
 _PAGE = 100
-_WORDS = 4000
 # Asked before sending: a suppressed address is answered with "Queued" all the same.
 _LISTS = {
     "unsubscribes": RefusalReason.OPTED_OUT,
@@ -83,6 +80,8 @@ class MailgunConfig:
     while it is replaced. ``look_up``: False where ``api_key`` is a domain's sending key, which may read nothing.
     ``reply_to``: the address whose Route leads to our webhooks. ``staff_address`` gets what is meant for staff.
     ``template``: a template stored at Mailgun, filled with the message's values, in place of our text and HTML.
+    ``sender_checks``: True only where the domain's spam filter is set to mark mail with MIME headers, so that the
+    results of SPF and DKIM in a mail are Mailgun's; else a mail could bring its own, and no sender counts as verified.
     ``test_mode``: taken, logged and billed, and not delivered.
     """
 
@@ -96,6 +95,7 @@ class MailgunConfig:
     reply_to: str | None = None
     staff_address: str | None = None
     template: str | None = None
+    sender_checks: bool = False
     test_mode: bool = False
     base_url: str = attrs.field(default=attrs.Factory(lambda self: HOSTS[self.region], takes_self=True))
 
@@ -105,7 +105,7 @@ class MailgunConfig:
 
         And ``MAILGUN_SIGNING_KEY``, ``MAILGUN_SECOND_SIGNING_KEY``, ``MAILGUN_REGION`` (``us``, ``eu``),
         ``MAILGUN_LOOK_UP=0``, ``MAILGUN_REPLY_TO``, ``MAILGUN_STAFF_ADDRESS``, ``MAILGUN_TEMPLATE``,
-        ``MAILGUN_TEST_MODE=1``.
+        ``MAILGUN_SENDER_CHECKS=1``, ``MAILGUN_TEST_MODE=1``.
         """
         if not (api_key := env.get("MAILGUN_API_KEY")):
             return None
@@ -120,6 +120,7 @@ class MailgunConfig:
             reply_to=env.get("MAILGUN_REPLY_TO"),
             staff_address=env.get("MAILGUN_STAFF_ADDRESS"),
             template=env.get("MAILGUN_TEMPLATE"),
+            sender_checks=env.get("MAILGUN_SENDER_CHECKS") == "1",
             test_mode=env.get("MAILGUN_TEST_MODE") == "1",
         )
 
@@ -184,7 +185,7 @@ class MailgunWebhooks:
     """`WebhookSource`: mail that a Route forwards to us, and the events of our own.
 
     The signature covers a time and a token, not the body; so a delivery counts once by its own name, and HTTPS must
-    keep both from strangers. Mail can be forged: it asks, and never decides.
+    keep both from strangers. Mail can be forged: its sender is verified only by SPF or DKIM, see ``sender_checks``.
     """
 
     platform = "mailgun"
@@ -192,6 +193,7 @@ class MailgunWebhooks:
     def __init__(self, config: MailgunConfig, /) -> None:
         self.live = config.live
         self.secret = config.signing_key or Secret("")
+        self._sender_checks = config.sender_checks
         self._keys = [key for key in (self.secret, config.second_signing_key) if key is not None]
 
     async def receive(self, request: WebhookRequest, /, *, now: datetime) -> Received:
@@ -206,7 +208,8 @@ class MailgunWebhooks:
         )  # of a repeated name the last: a mail's own headers become fields, and come before
         triple = {name: fields.get(name, "") for name in ("timestamp", "token", "signature")}
         at = self._verify(_Triple(**triple), now)
-        return Received(triggers=tuple(_asked(pairs, fields, at)))
+        checked = self._sender_checks
+        return Received(triggers=tuple(asked(pairs, fields, at, sender_checks=checked)))
 
     def _verify(self, triple: "_Triple", now: datetime) -> datetime:
         signed = (triple.timestamp + triple.token).encode("utf-8", "surrogatepass")
@@ -372,28 +375,3 @@ def _told(event: Mapping[str, Any]) -> Iterator[Trigger]:
     if opted_out and isinstance(to, str) and to:
         about = ByContact(around=at, email=to)
         yield OptedOut(about=about, at=at, delivery_id=f"{delivery_id}:opt-out", channel=Channel.EMAIL)
-
-
-def _asked(pairs: Sequence[tuple[str, str]], fields: Mapping[str, str], at: datetime) -> Iterator[Trigger]:
-    def header(name: str) -> list[str]:
-        return [value.strip().lower() for field, value in pairs if field.lower() == name]
-
-    automatic = any(value != "no" for value in header("auto-submitted"))
-    bulk = any(value in ("bulk", "junk", "list") for value in header("precedence"))
-    envelope, author = parseaddr(fields.get("sender", ""))[1], parseaddr(fields.get("from", ""))[1]
-    if automatic or bulk or "yes" in header("x-mailgun-sflag") or not envelope:
-        return
-    texts = (fields.get(name, "").strip() for name in ("stripped-text", "body-plain", "subject"))
-    words = next(filter(None, texts), "")
-    forged = header("x-mailgun-spf")[-1:] in (["fail"], ["softfail"])
-    if forged and header("x-mailgun-dkim-check-result")[-1:] != ["pass"]:
-        words = f"[the sender's address may be forged] {words}"
-    name = fields.get("Message-Id") or fields.get("token", "")
-    yield CancellationRequested(
-        # The author first: on its way through a forwarding mailbox the envelope gets another sender.
-        about=tuple(ByContact(around=at, email=one) for one in dict.fromkeys((author or envelope, envelope))),
-        at=at,
-        delivery_id=f"mailgun:{sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}",
-        words=words[:_WORDS],
-        channel=Channel.EMAIL,
-    )

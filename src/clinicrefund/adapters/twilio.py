@@ -52,6 +52,7 @@ OPT_OUT_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "Q
 
 _NO_REQUESTS = frozenset({"START", "YES", "UNSTOP", "HELP", "INFO"})
 _REF = "ref"
+_NUMBER = re.compile(r"\+[0-9]{7,15}")
 _NOTHING_TO_SAY = WebhookReply(
     media_type="text/xml", body=b'<?xml version="1.0" encoding="UTF-8"?><Response></Response>'
 )
@@ -345,7 +346,15 @@ def _texts(fields: Mapping[str, str], words: frozenset[str], now: datetime) -> I
         )
     if (opts_out and word != "CANCEL") or kind in ("START", "HELP") or word in _NO_REQUESTS:
         return
-    yield CancellationRequested(about=about, at=now, delivery_id=delivery_id, words=text, channel=Channel.SMS)
+    yield CancellationRequested(
+        about=about,
+        at=now,
+        delivery_id=delivery_id,
+        words=text,
+        channel=Channel.SMS,
+        # Signed by Twilio, and the carrier names the number. Names and short codes belong to no patient.
+        sender_verified=_NUMBER.fullmatch(sender) is not None,
+    )
 
 
 def _reports(fields: Mapping[str, str], step_id: str | None, now: datetime) -> Iterator[Trigger]:

@@ -89,6 +89,7 @@ class MailgunStandIn(StandIn):
             signing_key=SIGNING_KEY,
             sender=SENDER,
             reply_to=INBOX,
+            sender_checks=True,
             staff_address="staff@sandbox-clinic.example",
             base_url=at(f"https://{self.host}"),
         )
