@@ -146,11 +146,11 @@ class AirtableStandIn(StandIn):
         if request.path["base"] != BASE:
             return hidden()
         fields = [
-            {"id": field.id, "name": field.name, "type": field.type, **_options(field)}
+            {"id": field.id, "name": field.name, "type": field.type, **field.options_shown()}
             for field in self.table.fields
         ]
-        table = {"id": TABLE, "name": self.table.name, "primaryFieldId": fields[0]["id"], "fields": fields}
-        return SandboxReply(json={"tables": [table]})
+        named = {"id": TABLE, "name": self.table.name, "primaryFieldId": fields[0]["id"]}
+        return SandboxReply(json={"tables": [{**named, "fields": fields, "views": []}]})
 
     @route("GET", "/v0/{base}/{table}")
     def list_records(self, request: SandboxRequest) -> SandboxReply:
@@ -322,9 +322,3 @@ def hidden() -> SandboxReply:
     return error(
         403, "INVALID_PERMISSIONS_OR_MODEL_NOT_FOUND", "Invalid permissions, or the model was not found"
     )
-
-
-def _options(field: Field) -> Mapping[str, object]:
-    if not field.options:
-        return {}
-    return {"options": {"choices": [{"name": name} for name in field.options]}}

@@ -54,6 +54,23 @@ class Field:
             return str(value)
         raise self._misfit("cannot accept the provided value")
 
+    def options_shown(self) -> Mapping[str, object]:
+        """What the schema says of its type, where that has something to say."""
+        options: dict[str, object] = {}
+        if self.type == "singleSelect":
+            options["choices"] = [
+                {"id": f"sel{place:014d}", "name": name} for place, name in enumerate(self.options)
+            ]
+        if self.type in _NUMBERS:
+            options["precision"] = 2
+        if self.type == "currency":
+            options["symbol"] = "$"
+        if self.type in ("date", "dateTime"):
+            options["dateFormat"] = {"name": "iso", "format": "YYYY-MM-DD"}
+        if self.type == "dateTime":
+            options |= {"timeFormat": {"name": "24hour", "format": "HH:mm"}, "timeZone": "client"}
+        return {"options": options} if options else {}
+
     def _number(self, value: Any, *, typecast: bool) -> int | float:
         if isinstance(value, str) and typecast:
             value = float(value)

@@ -116,7 +116,7 @@ class TrelloStandIn(StandIn):
                 self.requests.append(f"{method} {path}")
                 reply = refused
             else:
-                reply = super().answer(method, path, request)
+                reply = super().answer(method, path.rstrip("/"), request)
         except RefusedByTrello as refusal:
             reply = refusal.reply
         paces = {"token": ("100", "99"), "key": ("300", "299")}
@@ -145,7 +145,7 @@ class TrelloStandIn(StandIn):
 
     @route("GET", "/1/boards/{board}/cards")
     def get_open_cards(self, request: SandboxRequest) -> SandboxReply:
-        return self._listed(request, "open")
+        return self._listed(request, request.query.get("filter", "open"))
 
     @route("GET", "/1/boards/{board}/cards/{filter}")
     def get_cards(self, request: SandboxRequest) -> SandboxReply:
@@ -178,6 +178,11 @@ class TrelloStandIn(StandIn):
     def get_checklists(self, request: SandboxRequest) -> SandboxReply:
         return SandboxReply(json=[checklist.wire() for checklist in self._card(request).checklists])
 
+    @route("GET", "/1/cards/{card}/pluginData")
+    def get_plugin_data(self, request: SandboxRequest) -> SandboxReply:
+        self._card(request)
+        return SandboxReply(json=[])
+
     @route("POST", "/1/cards/{card}/checklists")
     def create_checklist(self, request: SandboxRequest) -> SandboxReply:
         return self._add_checklist(self._card(request), _given(request))
@@ -197,6 +202,10 @@ class TrelloStandIn(StandIn):
         item = self._new_item(checklist, _filled(given.get("name"), "name"))
         item.is_done = str(given.get("checked")).lower() == "true"
         return SandboxReply(json=item.wire())
+
+    @route("PUT", "/1/cards/{card}/checklist/{checklist}/checkItem/{item}")
+    def update_item_of(self, request: SandboxRequest) -> SandboxReply:
+        return self.update_item(request)
 
     @route("PUT", "/1/cards/{card}/checkItem/{item}")
     def update_item(self, request: SandboxRequest) -> SandboxReply:
