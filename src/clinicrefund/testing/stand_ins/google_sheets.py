@@ -24,6 +24,7 @@ AUDIENCE = "https://oauth2.googleapis.com/token"
 _LIFE = timedelta(seconds=3599)
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _INPUT_OPTIONS = ("RAW", "USER_ENTERED")
+_NEW_GRID = {"rowCount": 1000, "columnCount": 26}
 
 
 class RefusedByGoogle(Exception):
@@ -123,10 +124,13 @@ class GoogleSheetsStandIn(StandIn):
     def get_spreadsheet(self, request: SandboxRequest) -> SandboxReply:
         self._check_access(request)
         sheets = [
-            {"properties": {"sheetId": place, "title": title, "index": place}}
+            {"properties": {"sheetId": place, "title": title, "index": place, "gridProperties": _NEW_GRID}}
             for place, title in enumerate(self.sheets)
         ]
-        return SandboxReply(json={"spreadsheetId": request.path["id"], "sheets": sheets})
+        properties = {"title": "Sandbox", "locale": "en_US", "timeZone": "Etc/GMT"}
+        return SandboxReply(
+            json={"spreadsheetId": request.path["id"], "properties": properties, "sheets": sheets}
+        )
 
     @route("GET", "/v4/spreadsheets/{id}/values:batchGet")
     def get_several_values(self, request: SandboxRequest) -> SandboxReply:
@@ -222,7 +226,7 @@ class GoogleSheetsStandIn(StandIn):
             raise _refused(400, "INVALID_ARGUMENT", "valueInputOption is required")
         if "range" in body and self._block(body["range"]) != block:
             raise _refused(400, "INVALID_ARGUMENT", "the range of the body is not the range of the path")
-        if body.get("majorDimension", "ROWS") != "ROWS" or not body.get("values"):
+        if (body.get("majorDimension") or "ROWS") != "ROWS" or not body.get("values"):
             raise _refused(400, "INVALID_ARGUMENT", "the stand-in takes rows, at least one")
         return block, body["values"]
 

@@ -10,6 +10,7 @@ import attrs
 Cell: TypeAlias = str | int | float | bool
 """What a cell holds; an empty one is the empty text."""
 
+_TAB = re.compile(r"'(?:[^']|'')+'|[^'!]+")
 _A1 = re.compile(r"(?:(?P<sheet>'(?:[^']|'')+'|[^'!]+)!)?(?P<part>[A-Z]*[0-9]*(?::[A-Z]*[0-9]*)?)")
 _BOUND = re.compile(r"([A-Z]*)([0-9]*)")
 _LAST_ROW = 1000
@@ -32,12 +33,13 @@ class Block:
 
     @classmethod
     def parse(cls, text: str, /) -> Self:
-        """From A1 notation: ``'Refunds'!A2:A``, ``Refunds!1:1``."""
+        """From A1 notation: ``'Refunds'!A2:A``, ``Refunds!1:1``; the tab's name alone is the whole of it."""
         match = _A1.fullmatch(text)
+        if match is None and _TAB.fullmatch(text):
+            return cls(sheet=_unquoted(text), top=0, left=0, bottom=None, right=None)
         if match is None or not match["sheet"]:
             raise NoSuchRange
-        name = match["sheet"]
-        sheet = name[1:-1].replace("''", "'") if name.startswith("'") else name
+        sheet = _unquoted(match["sheet"])
         first, _, last = match["part"].partition(":")
         left, top = _bound(first)
         right, bottom = _bound(last) if last else (left, top)
@@ -169,3 +171,7 @@ def _trimmed(row: list[Cell]) -> list[Cell]:
     while row and row[-1] == "":
         row.pop()
     return row
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace("''", "'") if name.startswith("'") else name

@@ -254,14 +254,24 @@ def _is_button(button: Any) -> bool:
             "action_id": str(action),
             "text": {"type": "plain_text", "text": str(label)},
             "value": str(value),
-            "confirm": {
-                "title": {"type": "plain_text", "text": str(title)},
-                "text": {"text": str(question)},
-                "confirm": {"type": "plain_text", "text": str(yes)},
-                "deny": {"type": "plain_text", "text": str(no)},
-            },
         }:
             long = len(action) > 255 or len(label) > 75 or len(value) > 2000
-            return not long and len(title) <= 100 and len(question) <= 300 and max(len(yes), len(no)) <= 30
+            return not long and _is_question(button.get("confirm"))
+        case _:
+            return False
+
+
+def _is_question(confirm: Any) -> bool:
+    """What a click asks before it counts, where the button has such a thing."""
+    match confirm:
+        case None:
+            return True
+        case {
+            "title": {"type": "plain_text", "text": str(title)},
+            "text": {"text": str(question)},
+            "confirm": {"type": "plain_text", "text": str(yes)},
+            "deny": {"type": "plain_text", "text": str(no)},
+        }:
+            return len(title) <= 100 and len(question) <= 300 and max(len(yes), len(no)) <= 30
         case _:
             return False
