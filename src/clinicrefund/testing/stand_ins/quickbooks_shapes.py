@@ -1,6 +1,5 @@
 """How QuickBooks' answers look, and what it checks in a refund receipt and a customer."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -9,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
+from clinicrefund.testing.numbers import as_numbers, exact_json
 from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest
 
 Object: TypeAlias = dict[str, Any]
@@ -79,7 +79,7 @@ def stamp(now: datetime, /) -> str:
 
 def answered(body: Mapping[str, object], now: datetime, /) -> SandboxReply:
     """A success. Amounts leave as JSON numbers, as a vendor that counts in doubles writes them."""
-    return SandboxReply(json=_plain({**body, "time": stamp(now)}), headers={"intuit_tid": "1-sandbox"})
+    return SandboxReply(json=as_numbers({**body, "time": stamp(now)}), headers={"intuit_tid": "1-sandbox"})
 
 
 def fault(
@@ -111,24 +111,12 @@ def gateway_fault(status: int, code: str, detail: str, now: datetime, /, *, kind
 def body_of(request: SandboxRequest, now: datetime, /) -> Object:
     """The body with numbers as `Decimal`. What is sent empty is as good as not sent."""
     try:
-        body: object = json.loads(request.body, parse_float=Decimal, parse_int=Decimal)
+        body: object = exact_json(request)
     except ValueError:
         body = None
     if not isinstance(body, dict):
         raise RefusedByQuickBooks(fault(400, "2010", "the body is no JSON object", now))
     return {name: value for name, value in cast("Object", body).items() if value not in ("", [], None)}
-
-
-def _plain(value: object) -> object:
-    match value:
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case dict():
-            return {name: _plain(part) for name, part in cast("Object", value).items()}
-        case list():
-            return [_plain(part) for part in cast("list[object]", value)]
-        case _:
-            return value
 
 
 def total(receipt: Object, /) -> Decimal:
