@@ -99,7 +99,7 @@ class AppointmentCancelled(_Trigger):
 
     Where several tell of one visit, the earliest ``at`` counts, whoever tells it and whenever it is heard: later words
     repeat what stands. Words within a minute of it are one, since EHRs keep minutes: of these a word that knows who it
-    was (not `Role.SYSTEM`) is believed before one that does not, then in the order of `ToldBy`.
+    was (not ``Role.SYSTEM``) is believed before one that does not, then in the order of `ToldBy`.
     """
 
     by: Actor

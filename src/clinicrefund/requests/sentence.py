@@ -246,14 +246,14 @@ class SpokenLine(Line):
             return (None, [found, *self._doubts(key, None)]) if thought else (found, [])
         if object_ is not None and object_.sign is Sign.OTHER_OBJECT:
             return object_, []
-        if other := self._other_near(key):
-            return Found(Sign.OTHER_OBJECT, other.phrase), []
         if hit := next((h for h in self.of_list("everyday") if h.start <= key.start < h.end), None):
             return Found(Sign.EVERYDAY, hit.phrase), []
         noun = key.of == "cancellation"
         for hit in self.of_list("policy"):
             if hit.start < key.end or (noun and hit.start == key.end):
                 return Found(Sign.POLICY, hit.phrase), []
+        if other := self._other_near(key):
+            return Found(Sign.OTHER_OBJECT, other.phrase), []
         if any(self.of_list("maybe")):
             return None, self._doubts(key, None)
         for hit in self.of_list("past"):
