@@ -36,10 +36,6 @@ class PracticeConfig:
         """Whether real visits and money are meant: no key and no address tells, so ``sandbox`` does."""
         return not self.sandbox
 
-    def offers(self, operation: str, /) -> bool:
-        """Whether the operation can be asked for, and is not a person's work."""
-        return self.base_url is not None and self.contract.offers(operation)
-
     def bind(self, platform: str, session: Session, /) -> BoundSession | None:
         """The platform's session; None where all is done by hand."""
         if self.base_url is None:

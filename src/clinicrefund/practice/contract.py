@@ -63,6 +63,15 @@ class Failure:
     def kind(self) -> str:
         return re.sub(r"[^a-z0-9]", "", (self.code or "").lower())
 
+    @property
+    def is_not_found(self) -> bool:
+        return self.status == 404 or self.kind == "notfound"
+
+
+def as_code(said: object, /) -> str | None:
+    """What is said, where it is a code; prose may name a patient, and goes no further."""
+    return said if isinstance(said, str) and _CODE.fullmatch(said) else None
+
 
 @attrs.frozen(kw_only=True)
 class Contract:
@@ -179,9 +188,8 @@ class Contract:
         named = [_dug(said, "error"), first, said]
         if not any(one is not None for one in (*named[:2], _dug(said, "message"))):
             raise reply.unreadable("the answer is an error that is not the agreed API's")
-        codes = [_dug(one, "code") for one in named]
-        code = next((code for code in codes if isinstance(code, str) and _CODE.fullmatch(code)), None)
-        return Failure(status=reply.status, code=code)
+        codes = [as_code(_dug(one, "code")) for one in named]
+        return Failure(status=reply.status, code=next((code for code in codes if code is not None), None))
 
     def read(self, reply: HttpReply, kind: str, shape: type[_T], /) -> _T:
         """The ``appointment``, ``payment`` or ``refund`` of an answer."""

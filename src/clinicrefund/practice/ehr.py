@@ -11,6 +11,7 @@ from clinicrefund.model import Actor, Appointment, AppointmentStatus, Role
 from clinicrefund.orders import AppointmentUpdate, BillingNote
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
 from clinicrefund.ports import FOREVER, Capabilities, EHRCapabilities, Lookup
+from clinicrefund.practice.api import PracticeApi
 from clinicrefund.practice.config import PracticeConfig
 from clinicrefund.practice.contract import VisitWord
 from clinicrefund.practice.refund import Refunds
@@ -56,16 +57,16 @@ class PracticeEHR:
     def __init__(self, config: PracticeConfig, session: Session, /) -> None:
         self.live = config.live
         self.session = config.bind(self.platform, session)
+        self._api = PracticeApi(vendor=self.vendor, config=config, session=self.session)
         self.capabilities = EHRCapabilities(
-            by_hand=not config.offers("get_appointment"),
+            by_hand=not self._api.offers("get_appointment"),
             # A status is set, and every attempt reads first: a second one changes nothing.
             repeatable_for=FOREVER,
             lookup=Lookup.PRESENCE,
             billing_note=Capabilities(by_hand=True),
         )
-        self._config = config
         self._contract = config.contract
-        self._refunds = Refunds(config, self.session)
+        self._refunds = Refunds(self._api)
 
     async def get_appointment(self, reference: str, /) -> Appointment:
         visit, reply = await self._visit(reference)
@@ -87,7 +88,7 @@ class PracticeEHR:
         word = self._wanted(order)
         if word is None:
             return Refused(reason=RefusalReason.UNSUPPORTED, code=order.status.value)
-        if not self._config.offers("get_appointment"):
+        if not self._api.offers("get_appointment"):
             return self._by_hand(order, word)
         visit, _ = await self._visit(order.reference)
         if visit is None:
@@ -96,7 +97,7 @@ class PracticeEHR:
             return Refused(reason=RefusalReason.NOT_ALLOWED, code="patient")
         if self._contract.word(visit.status) is not VisitWord.BOOKED:
             return self._shown(visit, word, order)
-        if not self._config.offers("update_appointment"):
+        if not self._api.offers("update_appointment"):
             return self._by_hand(order, word)
         return await self._set(order, word, visit.version)
 
@@ -110,7 +111,7 @@ class PracticeEHR:
         )
 
     async def find_billing_note(self, note: BillingNote, /, *, reference: str | None) -> Outcome | None:
-        if note.refund_reference is None or not self._config.offers("get_refund"):
+        if note.refund_reference is None or not self._api.offers("get_refund"):
             return None
         refund = await self._refunds.of(note.refund_reference)
         settled = refund is not None and refund.settled and refund.amount == note.amount
@@ -141,7 +142,7 @@ class PracticeEHR:
             "step_id": order.step_id,
             "case_id": order.case_id,
         }
-        reply = await self._send("update_appointment", values, key=order.key, version=version)
+        reply = await self._api.send("update_appointment", values, key=order.key, version=version)
         failure = self._contract.failure(reply)
         if failure is not None and (failure.status == 412 or failure.kind == "versionconflict"):
             raise Unavailable(
@@ -181,9 +182,9 @@ class PracticeEHR:
         return Pending(waits_for=WaitsFor.CLINIC, task=task)
 
     async def _visit(self, reference: str) -> tuple[_Visit | None, HttpReply]:
-        reply = await self._send("get_appointment", {"appointment": reference})
+        reply = await self._api.send("get_appointment", {"appointment": reference})
         failure = self._contract.failure(reply)
-        if failure is not None and (failure.status == 404 or failure.kind == "notfound"):
+        if failure is not None and failure.is_not_found:
             return None, reply
         if failure is not None:
             raise reply.unreadable("the visit was not shown")
@@ -191,17 +192,3 @@ class PracticeEHR:
         if visit.reference != reference:
             raise reply.unreadable("the answer is not about the visit that was asked for")
         return visit, reply
-
-    async def _send(
-        self,
-        operation: str,
-        values: "dict[str, str | None]",
-        *,
-        key: str | None = None,
-        version: str | None = None,
-    ) -> HttpReply:
-        if self.session is None or not self._config.offers(operation):
-            raise InputRefused(
-                f"{self.vendor} has no {operation} here: all of it is done by hand; set base_url and the path"
-            )
-        return await self.session.send(self._contract.call(operation, values, key=key, version=version))

@@ -11,6 +11,7 @@ from clinicrefund.money import Money
 from clinicrefund.orders import PaymentState, RefundOrder
 from clinicrefund.outcomes import Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
 from clinicrefund.ports import GatewayCapabilities, Lookup
+from clinicrefund.practice.api import PracticeApi
 from clinicrefund.practice.config import PracticeConfig
 from clinicrefund.practice.contract import Failure
 from clinicrefund.practice.refund import Refund, Refunds
@@ -49,9 +50,10 @@ class PracticeGateway:
         self.live = config.live
         self.account = config.account
         self.session = config.bind(self.platform, session)
-        by_hand = not config.offers("get_payment")
-        keyed = config.offers("create_refund") and config.contract.key_header is not None and not by_hand
-        found = config.offers("find_refunds") and not by_hand
+        self._api = PracticeApi(vendor=self.vendor, config=config, session=self.session)
+        by_hand = not self._api.offers("get_payment")
+        found = self._api.offers("find_refunds") and not by_hand
+        keyed = self._api.offers("create_refund") and config.contract.key_header is not None and not by_hand
         self.capabilities = GatewayCapabilities(
             by_hand=by_hand,
             repeatable_for=timedelta(hours=24) if keyed else timedelta(0),
@@ -59,18 +61,13 @@ class PracticeGateway:
             visible_after=timedelta(seconds=60),
             concurrent=found,
         )
-        self._config = config
         self._contract = config.contract
-        self._refunds = Refunds(config, self.session)
+        self._refunds = Refunds(self._api)
 
     async def get_payment(self, reference: str, /) -> PaymentState:
-        if self.session is None or self.capabilities.by_hand:
-            raise InputRefused(
-                f"{self.vendor} cannot be asked about a payment: set base_url and the path, or refund it by hand"
-            )
-        reply = await self.session.send(self._contract.call("get_payment", {"payment": reference}))
+        reply = await self._api.send("get_payment", {"payment": reference})
         failure = self._contract.failure(reply)
-        if failure is not None and (failure.status == 404 or failure.kind == "notfound"):
+        if failure is not None and failure.is_not_found:
             raise InputRefused(f"{self.vendor} shows no payment {reference}; check Payment.reference")
         if failure is not None:
             raise reply.unreadable("the payment was not shown")
@@ -91,7 +88,7 @@ class PracticeGateway:
         )
 
     async def refund(self, order: RefundOrder, /) -> Outcome:
-        if self.session is None or self.capabilities.by_hand or not self._config.offers("create_refund"):
+        if self.capabilities.by_hand or not self._api.offers("create_refund"):
             task = f"In {self.vendor}, refund {order.amount} of payment {order.payment_reference}."
             return Pending(waits_for=WaitsFor.CLINIC, task=task)
         values = {
@@ -102,19 +99,19 @@ class PracticeGateway:
             "step_id": order.step_id,
             "case_id": order.case_id,
         }
-        reply = await self.session.send(self._contract.call("create_refund", values, key=order.key))
+        reply = await self._api.send("create_refund", values, key=order.key)
         failure = self._contract.failure(reply)
         if failure is not None:
             return self._refusal(failure)
         return self._outcome(self._refunds.read(reply), order)
 
     async def find_refund(self, order: RefundOrder, /, *, reference: str | None) -> Outcome | None:
-        if reference is not None and self._config.offers("get_refund"):
+        if reference is not None and self._api.offers("get_refund"):
             refund = await self._refunds.of(reference)
             if refund is None:  # it was there: that it is not shown proves nothing about the money
                 return Unknown(why=f"{self.vendor} does not show refund {reference} any more")
             return self._outcome(refund, order)
-        if not self._config.offers("find_refunds"):
+        if not self._api.offers("find_refunds"):
             return None
         found, complete = await self._refunds.named(order.step_id)
         if not found:

@@ -5,10 +5,11 @@ from decimal import Decimal
 
 import attrs
 
-from clinicrefund.http import BoundSession, HttpReply
+from clinicrefund.http import HttpReply
 from clinicrefund.money import Money
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
-from clinicrefund.practice.config import PracticeConfig
+from clinicrefund.practice.api import PracticeApi
+from clinicrefund.practice.contract import as_code
 
 _SETTLED = frozenset({"succeeded"})
 _PENDING = frozenset({"pending", "approved"})
@@ -62,45 +63,38 @@ class _Refund:
 class Refunds:
     """Asks for refunds."""
 
-    config: PracticeConfig
-    session: BoundSession | None
+    api: PracticeApi
 
     async def of(self, reference: str, /) -> Refund | None:
         """The refund of that reference; None where the far side shows none."""
-        if self.session is None:
+        reply = await self.api.send("get_refund", {"refund": reference})
+        failure = self.api.contract.failure(reply)
+        if failure is not None and failure.is_not_found:
             return None
-        contract = self.config.contract
-        reply = await self.session.send(contract.call("get_refund", {"refund": reference}))
-        failure = contract.failure(reply)
-        if failure is not None and (failure.status == 404 or failure.kind == "notfound"):
-            return None
-        if failure is not None:
+        refund = None if failure is not None else self.read(reply)
+        if refund is None or refund.reference != reference:
             raise reply.unreadable("the refund was not shown")
-        return self.read(reply)
+        return refund
 
     async def named(self, step_id: str, /) -> tuple[list[Refund], bool]:
         """The refunds that carry our name, and whether all were shown."""
-        if self.session is None:
-            return [], False
-        contract = self.config.contract
-        reply = await self.session.send(contract.call("find_refunds", {"step_id": step_id}))
-        if contract.failure(reply) is not None:
+        reply = await self.api.send("find_refunds", {"step_id": step_id})
+        if self.api.contract.failure(reply) is not None:
             raise reply.unreadable("the refunds were not shown")
-        rows, more = contract.read_list(reply, "refund", _Refund)
+        rows, more = self.api.contract.read_list(reply, "refund", _Refund)
         return [one for one in (self._told(reply, row) for row in rows) if one.key == step_id], not more
 
     def read(self, reply: HttpReply, /) -> Refund:
         """The refund that an answer tells."""
-        return self._told(reply, self.config.contract.read(reply, "refund", _Refund))
+        return self._told(reply, self.api.contract.read(reply, "refund", _Refund))
 
     def _told(self, reply: HttpReply, row: _Refund) -> Refund:
-        code = row.failure_code
         return Refund(
             reference=row.reference,
             payment=row.payment,
-            amount=self.config.contract.money(reply, row.amount, row.currency),
+            amount=self.api.contract.money(reply, row.amount, row.currency),
             status=row.status.strip().lower(),
             key=row.key,
             created_at=row.created_at,
-            code=code if code and len(code) <= 48 and code.isascii() and " " not in code else None,
+            code=as_code(row.failure_code),
         )

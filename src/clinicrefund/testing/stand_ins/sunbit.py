@@ -116,10 +116,6 @@ class SunbitStandIn(StandIn):
         """Somebody lowers the amount in the merchant's portal."""
         self._lower(self.purchase(payment_reference), amount)
 
-    def tell(self, kind: str, payload: Mapping[str, object], /) -> None:
-        """One of the other events, which all come to the same URL."""
-        self._emit(kind, payload)
-
     # ---- what tests look at --------------------------------------------------------------------------------------
 
     def purchase(self, payment_reference: str, /) -> Purchase:
