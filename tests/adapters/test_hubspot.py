@@ -693,6 +693,12 @@ def test_the_stand_in_s_search_is_late_and_its_addresses_are_unique() -> None:
     assert hubspot.entries[deal].joined == {"contacts": [made["id"]]}
     assert call(hubspot, "GET", f"{ROOT}/owners/1").status == 400
     assert call(hubspot, "GET", "/crm/nothing").status == 404
+    reverse: Any = call(hubspot, "GET", f"/crm/v4/objects/contacts/{made['id']}/associations/0-3").json
+    assert reverse["results"][0]["associationTypes"][0]["typeId"] == 4
+    other = {"properties": {"email": "b@example.com"}}
+    assert call(hubspot, "PATCH", f"{ROOT}/contacts/a@example.com", other, "idProperty=email").status == 200
+    wrong = {"properties": {"hs_timestamp": "1795324800000", "hs_task_status": "DONE"}}
+    assert call(hubspot, "POST", f"{ROOT}/tasks", wrong).status == 400
     many = {"inputs": [{"id": str(number)} for number in range(101)]}
     assert call(hubspot, "POST", f"{ROOT}/notes/batch/read", many).status == 400
     listed: Any = call(hubspot, "GET", f"{ROOT}/deals", query="limit=1&properties=dealname").json

@@ -667,6 +667,12 @@ def test_the_stand_in_finds_late_lists_pages_and_guards_an_update() -> None:
         "tags": ["a"]
     }
     assert call(zendesk, "GET", "/api/v2/tickets", query="page=101").status == 400
+    shown: Any = call(zendesk, "GET", f"/api/v2/tickets/{number}").json
+    assert shown == {"ticket": {**made["ticket"], "tags": ["a"]}}
+    followed = {"comment": {"body": "x"}, "via_followup_source_id": number}
+    assert call(zendesk, "POST", "/api/v2/tickets", {"ticket": followed}).status == 422
+    oldest_first: Any = call(zendesk, "GET", f"/api/v2/tickets/{number}/comments").json
+    assert [one["plain_body"] for one in oldest_first["comments"]] == ["x"]
     assert call(zendesk, "GET", "/api/v2/nothing").status == 404
     listed: Any = call(zendesk, "GET", "/api/v2/ticket_fields").json
     assert [field["title"] for field in listed["ticket_fields"]] == ["Refund", "Currency"]

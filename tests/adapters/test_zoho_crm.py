@@ -241,7 +241,8 @@ async def test_a_note_of_staff_without_text_is_passed_over(crm: CRM) -> None:
 
 @pytest.mark.anyio
 async def test_without_a_reference_the_contact_is_found_by_the_patient_s_address(crm: CRM) -> None:
-    await crm.logger.log(record(patient=PATIENT))
+    other = (Reference("zoho_crm", "deal", "9"), Reference("hubspot", "contact", "512"))
+    await crm.logger.log(record(patient=PATIENT, references=other))
     (note,) = crm.zoho.notes()
     assert note.contact == crm.contact
     assert "Patient: P-7" in note.content
@@ -709,5 +710,8 @@ def test_the_stand_in_shows_and_changes_a_note_by_its_id(zoho: ZohoCRMStandIn) -
     assert changed["data"][0]["details"]["id"] == number
     too_long = call(zoho, "PUT", f"/Notes/{number}", {"data": [{"Note_Title": "x" * 121}]})
     assert too_long.status == 202
+    fields: Any = call(zoho, "GET", "/settings/fields", query="module=Contacts").json
+    assert "Refunded_On" in {field["api_name"] for field in fields["fields"]}
+    assert call(zoho, "GET", "/settings/fields", query="module=Nothing").status == 400
     shown: Any = call(zoho, "GET", f"/Notes/{number}", query="fields=Note_Title,Note_Content").json
     assert shown["data"] == [{"id": number, "Note_Title": "x", "Note_Content": "called"}]
