@@ -266,6 +266,18 @@ async def test_notice_counts_from_the_first_version_that_is_off_whatever_is_edit
 
 
 @pytest.mark.anyio
+async def test_a_history_is_read_in_whatever_order_it_comes(desk: Desk) -> None:
+    cancelled_at = desk.later(hours=1)
+    desk.fhir.set_status(desk.visit, "cancelled")
+    desk.later(hours=1)
+    desk.fhir.edit(desk.visit, comment="billed")
+    path = {"kind": "Appointment", "id": desk.visit}
+    page: Any = desk.fhir.versions(SandboxRequest(path=path)).json
+    desk.refuse(200, {**page, "entry": page["entry"][::-1]}, "GET /r4/{kind}/{id}/_history")
+    assert (await desk.ehr.get_appointment(desk.visit)).changed_at == cancelled_at
+
+
+@pytest.mark.anyio
 async def test_a_visit_that_stands_again_says_since_when(desk: Desk) -> None:
     desk.later(hours=1)
     desk.fhir.set_status(desk.visit, "cancelled")
@@ -455,8 +467,13 @@ async def test_the_servers_statement_decides_how_a_visit_is_changed(
 
 
 @pytest.mark.anyio
-async def test_a_server_without_a_statement_is_tried_with_a_patch(desk: Desk) -> None:
-    desk.refuse(404, issues("not-found"), "GET /r4/metadata")
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, issues("not-found")), (200, {"resourceType": "Bundle", "type": "searchset"})]
+)
+async def test_a_server_without_a_statement_is_tried_with_a_patch(
+    desk: Desk, status: int, body: object
+) -> None:
+    desk.refuse(status, body, "GET /r4/metadata")
     assert isinstance(await desk.update(), Done)
     assert desk.fhir.writes() == [f"PATCH /r4/Appointment/{desk.visit}"]
 

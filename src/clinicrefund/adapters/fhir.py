@@ -56,6 +56,7 @@ _WHO: Final = {
     "oth-room": Actor.CLINIC,
 }
 _PAGES: Final = 10
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FHIREHR(FHIRServer):
@@ -155,7 +156,8 @@ class FHIREHR(FHIRServer):
             page = reply.into(Bundle)
             found += [structure_value(one, Visit) for one in page.of("Appointment")]
             call = HttpCall.get(page.next, operation="get_history") if page.next else None
-        return found
+        # Newest first is the standard's order, and not every server's.
+        return sorted(found, key=lambda one: one.touched_at or _LONG_AGO, reverse=True)
 
 
 def _get_appointment(reference: str) -> HttpCall:

@@ -194,6 +194,8 @@ class FHIRServer:
         if not reply.ok:
             return Allowed()
         told = reply.into(_Statement)
+        if told.resourceType != "CapabilityStatement":  # some take it for the name of a type, and find none of it
+            return Allowed()
         resources = [one for rest in told.rest for one in rest.resource if one.type == "Appointment"]
         found = {interaction.code for one in resources for interaction in one.interaction}
         return _allowed(found, patch_formats=told.patchFormat, version=told.fhirVersion or "")
@@ -242,6 +244,7 @@ class _Rest:
 
 @attrs.frozen(kw_only=True)
 class _Statement:
+    resourceType: str  # noqa: N815 - FHIR's
     fhirVersion: str | None = None  # noqa: N815 - FHIR's
     patchFormat: list[str] = attrs.field(factory=list[str])  # noqa: N815 - FHIR's
     rest: list[_Rest] = attrs.field(factory=list[_Rest])
