@@ -77,10 +77,10 @@ class OpenAPI:
     def _check_query(
         self, pointer: tuple[str, ...], operation: Mapping[str, Any], request: SandboxRequest
     ) -> None:
+        places = [(*pointer, "parameters", str(at)) for at in range(len(operation.get("parameters", [])))]
+        parameters = [self._resolved(place) for place in places]
         declared = {
-            one["name"]: ((*pointer, "parameters", str(place), "schema"), one)
-            for place, one in enumerate(operation.get("parameters", []))
-            if one.get("in") == "query"
+            one["name"]: ((*place, "schema"), one) for place, one in parameters if one.get("in") == "query"
         }
         given = _decoded(parse_qsl(request.raw_query, keep_blank_values=True), declared)
         for name, value in given.items():
@@ -89,6 +89,15 @@ class OpenAPI:
             self._validate(where, _typed(value, parameter["schema"]))
         missing = {name for name, (_, one) in declared.items() if one.get("required")} - set(given)
         assert not missing, f"{pointer} needs {missing}"
+
+    def _resolved(self, place: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:
+        """A place of the document and what stands there, or where it points to."""
+        found: Any = self._document
+        for part in place:
+            found = found[int(part) if isinstance(found, list) else part]
+        if "$ref" in found:
+            return self._resolved(tuple(found["$ref"].removeprefix("#/").split("/")))
+        return place, found
 
     def _check_request(
         self, pointer: tuple[str, ...], operation: Mapping[str, Any], request: SandboxRequest
