@@ -752,6 +752,15 @@ async def test_events_that_name_their_time_without_a_zone_are_in_utc(desk: Desk)
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("status", [400, 403])
+async def test_events_that_are_not_shown_are_no_empty_page(desk: Desk, status: int) -> None:
+    desk.square.words = error(status, "INSUFFICIENT_SCOPES", "vendor's prose")
+    desk.square.fail(Fault.REFUSED)
+    with pytest.raises(Unavailable):
+        await SquareFeed(CONFIG, desk.sandbox.session()).fetch(None, now=desk.sandbox.clock.now())
+
+
+@pytest.mark.anyio
 async def test_without_a_merchant_the_feed_reads_those_of_the_token(desk: Desk) -> None:
     desk.square.refund_in_dashboard(desk.payment, Money.of("0.10", "USD"))
     feed = SquareFeed(attrs.evolve(CONFIG, merchant_id=None), desk.sandbox.session())

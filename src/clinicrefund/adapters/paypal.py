@@ -152,13 +152,16 @@ class PayPalGateway:
         return await self._capture(captures[0].id) if captures else None
 
     async def _refunds(self, capture: "_Capture") -> Sequence[Refund] | None:
-        """None where PayPal does not show the order: nothing else lists them."""
+        """None where PayPal does not show the order with the capture: nothing else lists them."""
         order = capture.order
         reply = None if order is None else await self.session.send(_get("order", order))
         if reply is None or reply.status == 404:
             return None
         found = _all(reply)
-        only = found.captures[0].id if len(found.captures) == 1 else None
+        names = [one.id for one in found.captures]
+        if capture.id not in names:
+            return None
+        only = capture.id if len(names) == 1 else None
         return [one for one in found.refunds if (one.capture or only) == capture.id]
 
 
@@ -198,7 +201,7 @@ class _Unit:
 
 @attrs.frozen(kw_only=True)
 class _Order:
-    purchase_units: list[_Unit] = attrs.field(factory=list[_Unit])
+    purchase_units: list[_Unit]
 
 
 @attrs.frozen(kw_only=True)

@@ -176,7 +176,7 @@ class _Event:
 
 @attrs.frozen(kw_only=True)
 class _Events:
-    events: list[_Event] = attrs.field(factory=list[_Event])
+    events: list[_Event]
     links: list[Link] = attrs.field(factory=list[Link])
 
 

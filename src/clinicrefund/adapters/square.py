@@ -10,8 +10,8 @@ Written for Square-Version 2025-08-20.
 Square keeps no metadata of a refund: its reason, which staff sees, carries the step's id. No list is by payment: the
 refunds of a payment are those that the payment names.
 
-Not covered: cancelling a payment that was never completed, unlinked refunds and refunds to another card, app fees,
-cash and payments taken outside Square (their "refund" is a note, nobody is paid), disputes.
+Not covered: cancelling a payment that was never completed, unlinked refunds, refunds to another card, app fees, cash
+and payments taken outside Square (their "refund" is a note, nobody is paid), disputes.
 """
 
 import os
@@ -55,10 +55,8 @@ _REFUSALS = {
     "PAYMENT_NOT_REFUNDABLE": RefusalReason.NOT_REFUNDABLE,
     "REFUND_ERROR_PAYMENT_NEEDS_COMPLETION": RefusalReason.NOT_REFUNDABLE,
     "PAYMENT_NOT_REFUNDABLE_DUE_TO_DISPUTE": RefusalReason.DISPUTED,
-    "CURRENCY_MISMATCH": RefusalReason.UNSUPPORTED,
-    "UNSUPPORTED_SOURCE_TYPE": RefusalReason.UNSUPPORTED,
     "NOT_FOUND": RefusalReason.NOT_FOUND,
-}
+} | dict.fromkeys(("CURRENCY_MISMATCH", "UNSUPPORTED_SOURCE_TYPE"), RefusalReason.UNSUPPORTED)
 # Once failed, Square refunds the payment no more: the patient must be paid in another way.
 _FAILED = {"FAILED": RefusalReason.NOT_REFUNDABLE, "REJECTED": RefusalReason.OTHER}
 _OVERLAP = timedelta(minutes=5)  # read again: nobody promises that events appear in the order of their times
@@ -146,8 +144,8 @@ class SquareGateway:
         if payment.status != "COMPLETED":
             raise reply.unreadable("the payment has a status that this version does not know")
         captured, none = _money(payment.total_money), Money.zero(payment.total_money.currency)
-        refunds = await self._refunds(payment)
-        standing = [_money(one.amount_money) for one in refunds if one.status not in _FAILED]
+        made = await self._refunds(payment)
+        standing = [_money(one.amount_money) for one in made if one.status not in _FAILED]
         said = _money(payment.refunded_money) if payment.refunded_money else none
         # Whether refunds under way stand in refunded_money already is not documented: the larger sum is all of them.
         back = max(said, sum(standing, start=none))
@@ -221,6 +219,8 @@ class SquareFeed:
         reply = await self.session.send(_search_events(self._merchant, begin, after))
         if after and reply.status == 400:  # its cursors live for minutes: the window is read from its start
             return Page(triggers=(), cursor=f"{since}|")
+        if not reply.ok:
+            raise reply.unreadable("Square does not show its events; check the token's scopes")
         page = reply.into(_Events)
         triggers = tuple(trigger for event in page.events for trigger in _triggers(event))
         if page.cursor:

@@ -27,6 +27,7 @@ from clinicrefund.testing.stand_in import (
     route,
 )
 from clinicrefund.testing.stand_ins.paypal_shapes import (
+    CERTIFICATE_URL,
     Object,
     RefusedByPayPal,
     certificate,
@@ -56,8 +57,7 @@ WEBHOOK_ID = "1JE4291016473214C"
 
 _TOKENS_LIVE = timedelta(seconds=32400)
 _REQUESTS_ARE_KEPT, _REFUNDABLE_FOR = timedelta(days=45), timedelta(days=180)
-_PAGE = 10
-_GONE = ("FAILED", "CANCELLED")
+_PAGE, _GONE = 10, ("FAILED", "CANCELLED")
 _OPEN = ("/v1/oauth2/token", "/v1/notifications/certs/")
 
 
@@ -276,6 +276,8 @@ class PayPalStandIn(StandIn):
 
     @route("GET", "/v1/notifications/certs/{id}")
     def get_certificate(self, request: SandboxRequest) -> SandboxReply:
+        if not CERTIFICATE_URL.endswith(f"/{request.path['id']}"):
+            raise refused(404, "INVALID_RESOURCE_ID")
         return SandboxReply(text=certificate())
 
     def no_such_route(self) -> SandboxReply:
