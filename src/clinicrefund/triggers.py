@@ -163,7 +163,8 @@ class RefundReported(_Trigger):
     """A gateway says that a refund moved on, ours or somebody else's. A poke: the gateway is asked before it counts.
 
     ``amount`` is this refund's; ``total_refunded`` the payment's running total, where the gateway tells only that;
-    ``key`` is our step id as the vendor stored it, None for a refund that is not ours.
+    ``key`` is our step id as the vendor stored it, None for a refund that is not ours. ``fee``: what the vendor says it
+    takes from the clinic for the payment, kept apart: it is in no amount, and nothing is computed from it.
     """
 
     reference: str | None
@@ -171,6 +172,7 @@ class RefundReported(_Trigger):
     amount: Money | None = None
     total_refunded: Money | None = None
     key: str | None = None
+    fee: Money | None = None
 
 
 @attrs.frozen(kw_only=True)

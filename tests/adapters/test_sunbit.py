@@ -422,6 +422,7 @@ async def test_the_worked_example_is_read() -> None:
         reference="938@139.00",
         state=RefundState.SETTLED,
         total_refunded=usd("1.00"),
+        fee=usd("5.00"),
     )
 
 
@@ -506,6 +507,26 @@ async def test_a_purchase_that_we_did_not_start_goes_by_sunbits_number(referral:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("given", "fee"),
+    [
+        (5, "5.00"),
+        ("5.25", "5.25"),
+        (0, "0"),
+        (None, None),
+        (..., None),
+        (4.875, None),
+        (-1, None),
+        ("NaN", None),
+    ],
+)
+async def test_the_merchants_fee_is_told_apart_and_as_it_is_given(given: object, fee: str | None) -> None:
+    one = report(await told(merchantFeeAmount=given))
+    assert one.fee == (None if fee is None else usd(fee))
+    assert one.total_refunded == usd("1.00")
+
+
+@pytest.mark.anyio
 async def test_older_payloads_and_times_with_a_zone_are_read() -> None:
     older = await told(
         representativeEmail=...,
@@ -535,7 +556,7 @@ async def test_older_payloads_and_times_with_a_zone_are_read() -> None:
     ],
 )
 async def test_a_signed_body_that_cannot_be_read_says_so_without_showing_it(
-    changes: dict[str, object],
+    changes: dict[str, Any],
 ) -> None:
     with pytest.raises(Unreadable) as caught:
         await told(**changes)

@@ -295,6 +295,7 @@ class _Change:
     modificationDate: str = attrs.field(validator=_local_time)  # noqa: N815
     location: str | None = None
     referral: str | None = None
+    merchantFeeAmount: Decimal | None = None  # noqa: N815
 
 
 def _refusal(reply: HttpReply) -> Outcome:
@@ -320,7 +321,15 @@ def _trigger(kind: str, change: _Change, zone: ZoneInfo) -> RefundReported:
         reference=f"{purchase}@{net.to_decimal()}",
         state=RefundState.SETTLED,
         total_refunded=total - net,
+        fee=_fee(change.merchantFeeAmount),
     )
+
+
+def _fee(dollars: Decimal | None) -> Money | None:
+    """As it is given; None for what is no amount in cents: the rest of the delivery is worth reading."""
+    if dollars is None or not dollars.is_finite() or dollars < 0 or dollars != round(dollars, 2):
+        return None
+    return _money(dollars)
 
 
 def _money(dollars: Decimal) -> Money:
