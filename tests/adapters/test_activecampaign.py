@@ -135,7 +135,7 @@ async def test_the_fields_are_written_and_then_the_contact_is_added_once(desk: D
             "fieldValues": [
                 {"field": "32", "value": "85.00 CAD"},
                 {"field": "33", "value": "AQQEEDBR"},
-                {"field": "31", "value": STEP},
+                {"field": "31", "value": "AQQEEDBR:0"},
             ],
         }
     }
@@ -146,7 +146,7 @@ async def test_the_fields_are_written_and_then_the_contact_is_added_once(desk: D
     (entry,) = desk.campaign.entries()
     assert (entry["id"], entry["contact"], entry["automation"]) == (reference, desk.contact, AUTOMATION)
     desk.wait()
-    assert desk.campaign.mails() == [{"32": "85.00 CAD", "33": "AQQEEDBR", "31": STEP}]
+    assert desk.campaign.mails() == [{"32": "85.00 CAD", "33": "AQQEEDBR", "31": "AQQEEDBR:0"}]
 
 
 @pytest.mark.anyio
@@ -160,10 +160,11 @@ async def test_only_the_states_that_the_automation_is_for_add_anybody(desk: Desk
 
 @pytest.mark.anyio
 async def test_what_an_earlier_refund_left_in_a_field_is_emptied(desk: Desk) -> None:
-    await desk.sent()
+    entry = await desk.sent()
     desk.wait()
-    await desk.sent(step_id="cr-other", values={"state": "nothing_due", "reference": "BBBBBBBB"})
-    assert desk.campaign.values(desk.contact) == {"31": "cr-other", "32": "", "33": "BBBBBBBB"}
+    await desk.sent(values={"state": "nothing_due", "reference": "BBBBBBBB"})
+    noted = f"BBBBBBBB:{entry} AQQEEDBR:0"
+    assert desk.campaign.values(desk.contact) == {"31": noted, "32": "", "33": "BBBBBBBB"}
 
 
 @pytest.mark.anyio
@@ -239,7 +240,7 @@ async def test_a_list_that_ignores_what_it_is_asked_leads_to_nobody_else(desk: D
 async def test_the_automation_is_looked_for_on_every_page_and_once(desk: Desk) -> None:
     await desk.sent()
     desk.wait()
-    await desk.sent(step_id="cr-other")
+    assert isinstance(await desk.notifier.send(other_refund()), Done)
     assert desk.campaign.requests.count("GET /api/3/automations") == 1
     missing = Refused(reason=RefusalReason.NOT_FOUND, code="no such automation")
     assert await desk.other(automation="99").send(message()) == missing
@@ -279,20 +280,6 @@ async def test_a_field_that_was_not_kept_is_a_task_and_nobody_is_added(desk: Des
     assert outcome.task is not None
     assert "field 31" in outcome.task
     assert desk.campaign.entries() == []
-
-
-@pytest.mark.anyio
-async def test_an_answer_that_does_not_repeat_the_fields_is_checked_by_reading_them(desk: Desk) -> None:
-    real = desk.campaign.sync_contact
-
-    def silent(request: SandboxRequest) -> SandboxReply:
-        reply = real(request)
-        assert isinstance(reply.json, dict)
-        return SandboxReply(status=200, json={"contact": reply.json["contact"]})
-
-    desk.campaign.sync_contact = silent  # type: ignore[method-assign]
-    assert await desk.sent()
-    assert desk.campaign.requests[-2].endswith("/fieldValues")
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------------
@@ -424,29 +411,27 @@ async def test_the_replies_of_the_reference_are_read(desk: Desk) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_lost_answer_is_found_by_our_step_id_in_the_field(desk: Desk) -> None:
+async def test_a_lost_answer_is_found_as_the_entry_after_our_note(desk: Desk) -> None:
+    desk.campaign.enrol(desk.contact)
+    desk.wait()
     desk.campaign.fail(Fault.LOST_AFTER, operation=ADD)
     with pytest.raises(OutcomeUnknown):
         await desk.notifier.send(message())
-    (entry,) = desk.campaign.entries()
+    entry = desk.campaign.entries()[-1]
     found = await desk.find()
-    assert isinstance(found, Done)
     assert found == Done(reference=entry["id"], at=datetime.fromisoformat(entry["adddate"]))
     assert await desk.find(entry["id"]) == found
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("fault", [Fault.LOST_BEFORE, Fault.ERROR_BEFORE])
-async def test_a_crash_between_the_writes_leaves_the_fields_and_nobody_added(
-    desk: Desk, fault: Fault
-) -> None:
+async def test_a_crash_between_the_writes_leaves_the_note_and_nobody_added(desk: Desk, fault: Fault) -> None:
     desk.campaign.fail(fault, operation=ADD)
     with pytest.raises(OutcomeUnknown):
         await desk.notifier.send(message())
-    assert desk.campaign.values(desk.contact)["31"] == STEP
+    assert desk.campaign.values(desk.contact)["31"] == "AQQEEDBR:0"
     assert await desk.find() is None
-    desk.wait(hours=1)
-    assert await desk.sent()  # as a person, or a host's setting, decides
+    assert await desk.sent()
     desk.wait()
     assert len(desk.campaign.entries()) == 1
     assert len(desk.campaign.mails()) == 1
@@ -463,8 +448,18 @@ async def test_a_lost_answer_to_the_first_write_leaves_nobody_added(desk: Desk) 
 
 
 @pytest.mark.anyio
-async def test_an_entry_older_than_our_field_is_another_refunds(desk: Desk) -> None:
-    await desk.sent(step_id="cr-other")
+async def test_who_was_added_already_is_not_added_again(desk: Desk) -> None:
+    reference = await desk.sent()
+    desk.campaign.requests.clear()
+    again = await desk.notifier.send(message())
+    assert isinstance(again, Done)
+    assert again.reference == reference
+    assert desk.written() == []
+
+
+@pytest.mark.anyio
+async def test_an_entry_from_before_is_another_refunds(desk: Desk) -> None:
+    await desk.notifier.send(other_refund())
     desk.wait()
     desk.campaign.fail(Fault.LOST_BEFORE, operation=ADD)
     with pytest.raises(OutcomeUnknown):
@@ -473,13 +468,83 @@ async def test_an_entry_older_than_our_field_is_another_refunds(desk: Desk) -> N
 
 
 @pytest.mark.anyio
-async def test_a_later_refund_hides_an_earlier_one_so_nothing_is_proved(desk: Desk) -> None:
-    reference = await desk.sent()
+@pytest.mark.parametrize("fault", [Fault.LOST_BEFORE, Fault.LOST_AFTER])
+async def test_a_later_refund_hides_nothing_of_an_earlier_one(desk: Desk, fault: Fault) -> None:
+    desk.campaign.fail(fault, operation=ADD)
+    with pytest.raises(OutcomeUnknown):
+        await desk.notifier.send(message())
     desk.wait()
-    await desk.notifier.send(other_refund())
-    assert await desk.find() is None
-    assert isinstance(await desk.find(reference), Done)
-    assert desk.notifier.capabilities.repeatable_for == timedelta(0)
+    later = await desk.notifier.send(other_refund())
+    desk.wait()
+    desk.campaign.enrol(desk.contact)
+    assert isinstance(later, Done)
+    found = await desk.find()
+    assert (found is None) == (fault is Fault.LOST_BEFORE)
+    assert found is None or (isinstance(found, Done) and found.reference != later.reference)
+    other = await desk.notifier.find_message(other_refund(), reference=None)
+    assert isinstance(other, Done)
+    assert other.reference == later.reference
+
+
+@pytest.mark.anyio
+async def test_a_message_without_a_short_reference_is_noted_by_its_step(desk: Desk) -> None:
+    plain = message(values={})
+    await desk.notifier.send(plain)
+    assert desk.campaign.values(desk.contact)["31"] == f"{STEP}:0"
+    assert isinstance(await desk.notifier.find_message(plain, reference=None), Done)
+
+
+@pytest.mark.anyio
+async def test_the_field_keeps_the_newest_notes_and_what_staff_wrote_there_is_dropped(desk: Desk) -> None:
+    body = {"contact": {"email": EMAIL, "fieldValues": [{"field": "31", "value": "hello: world, OLD:7"}]}}
+    ask(desk.campaign, "POST", "/contact/sync", body)
+    for number in range(40):
+        values = {"reference": f"REF{number:05d}"}
+        assert isinstance(await desk.notifier.send(message(values=values)), Done)
+        desk.wait()
+    text = desk.campaign.values(desk.contact)["31"]
+    assert len(text) <= 250
+    names = [note.partition(":")[0] for note in text.split(" ")]
+    assert names == [f"REF{number:05d}" for number in range(39, 39 - len(names), -1)]
+    assert len(names) > 15
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from([None, Fault.LOST_BEFORE, Fault.LOST_AFTER])),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_whatever_is_lost_each_message_adds_once_and_what_is_found_is_true(
+    sends: list[tuple[str, Fault | None]],
+) -> None:
+    async def play() -> None:
+        campaign = Recorded()
+        async with Sandbox(campaign) as sandbox:
+            notifier = ActiveCampaignNotifier(CONFIG, sandbox.session())
+            campaign.add_contact(EMAIL)
+            added: set[str] = set()
+            for name, fault in sends:
+                one = message(values={"reference": name})
+                campaign.faults.clear()
+                if fault is not None:
+                    campaign.fail(fault, operation=ADD)
+                try:
+                    await notifier.send(one)
+                except OutcomeUnknown:
+                    added |= {name} if fault is Fault.LOST_AFTER else set()
+                else:
+                    added.add(name)
+                sandbox.clock.advance(timedelta(minutes=5))
+                campaign.faults.clear()
+                for each in "abc":
+                    found = await notifier.find_message(message(values={"reference": each}), reference=None)
+                    assert (found is not None) == (each in added)
+            assert len(campaign.entries()) == len(added)
+
+    anyio.run(play)
 
 
 @pytest.mark.anyio

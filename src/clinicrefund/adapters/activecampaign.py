@@ -6,35 +6,34 @@ Written for version 3 of the API, as of August 2026.
 - Add to an automation: https://developers.activecampaign.com/reference/create-new-contactautomation
 - Contacts, their fields and automations: https://developers.activecampaign.com/reference/list-all-contacts
 
-There is no idempotency key, and an entry in an automation carries nothing of ours. So our step id is written into a
-field of the contact first; an entry that is not older than what stands there is the one that we made.
+There is no idempotency key, and an entry in an automation carries nothing of ours. So before a contact is added, a
+field of theirs is given our reference, and the newest entry that there was until then: the one after that is ours.
 
 Not covered: names and phone numbers of contacts, tags, lists and campaigns, removal from automations, webhooks.
 """
 
-import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Self, TypeVar
 
 import anyio
 import attrs
 
-from clinicrefund.case.status import MoneyState
-from clinicrefund.checks import filled
-from clinicrefund.errors import ConfigurationError, CredentialsRefused, Unavailable
+from clinicrefund.adapters.activecampaign_account import ACTIVE, ActiveCampaignConfig
+from clinicrefund.errors import CredentialsRefused, Unavailable
 from clinicrefund.http import HttpCall, HttpReply, Limits, Session
 from clinicrefund.model import Channel
 from clinicrefund.orders import Message
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
 from clinicrefund.ports import Capabilities, Lookup
-from clinicrefund.secret import Secret, secret
+
+__all__ = ["ActiveCampaignConfig", "ActiveCampaignNotifier"]
 
 _T = TypeVar("_T")
 
-_NUMBER = re.compile("[0-9]+")
-_ACTIVE, _COMPLETED = "1", "2"
+_STATUSES = (ACTIVE, "2")  # on the way, through
 _NOT_ADDED = b"SubscriberSeries"
 _NO_ROWS = b"No Result found"
 _PAGE = 100
@@ -43,82 +42,8 @@ _BY_STATUS = {
     404: RefusalReason.NOT_FOUND,
     422: RefusalReason.OTHER,
 }
-
-
-def _number(instance: object, attribute: "attrs.Attribute[str]", value: str) -> None:
-    if not _NUMBER.fullmatch(value):
-        raise ConfigurationError(
-            f"ActiveCampaignConfig.{attribute.name} is not a number; it is the one in the address of its page "
-            "at ActiveCampaign"
-        )
-
-
-def _numbers(
-    instance: object, attribute: "attrs.Attribute[Mapping[str, str]]", value: Mapping[str, str]
-) -> None:
-    if not all(_NUMBER.fullmatch(field) for field in value):
-        raise ConfigurationError("ActiveCampaignConfig.fields is by the numbers of fields: {'32': 'refund'}")
-
-
-def _root(url: str) -> str:
-    return url.rstrip("/").removesuffix("/api/3")
-
-
-def _states(values: Collection[MoneyState]) -> frozenset[MoneyState]:
-    return frozenset(values)
-
-
-def _texts(values: Collection[str]) -> frozenset[str]:
-    return frozenset(values)
-
-
-@attrs.frozen(kw_only=True)
-class ActiveCampaignConfig:
-    """``base_url`` and ``api_token``: as Settings, Developer shows them, of a user of its own.
-
-    ``automation``: the number of the one that sends the mail; ``reference_field``: of a text field that nobody else
-    writes, for our step id; ``fields``: by number, which of the message's values the mail needs. ``states``: which
-    states of the money it is for, by default the two that end a case. ``create_missing``: whether a patient who is no
-    contact yet becomes one; to have their consent to that is the clinic's matter. ``active_statuses``: with which the
-    account shows an automation that is switched on. ``live``: False for an account to try things out in.
-    """
-
-    base_url: str = attrs.field(converter=_root, validator=filled)
-    api_token: Secret = attrs.field(converter=secret)
-    automation: str = attrs.field(validator=_number)
-    reference_field: str = attrs.field(validator=_number)
-    fields: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_numbers)
-    states: Collection[MoneyState] = attrs.field(
-        default=(MoneyState.SETTLED, MoneyState.NOTHING_DUE), converter=_states
-    )
-    create_missing: bool = False
-    active_statuses: Collection[str] = attrs.field(default=(_ACTIVE,), converter=_texts)
-    live: bool = True
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ, /) -> Self | None:
-        """From ``ACTIVECAMPAIGN_URL``, ``_API_TOKEN``, ``_AUTOMATION``, ``_REFERENCE_FIELD``; None without the first.
-
-        And ``_FIELDS`` (``32=refund,33=day``), ``_STATES`` (``settled,nothing_due``), ``_CREATE_MISSING=1``,
-        ``_ACTIVE_STATUSES`` (``1``), ``_LIVE=0``.
-        """
-        if not (base_url := env.get("ACTIVECAMPAIGN_URL")):
-            return None
-        fields = (pair.partition("=") for pair in _listed(env.get("ACTIVECAMPAIGN_FIELDS", "")))
-        return cls(
-            base_url=base_url,
-            api_token=env.get("ACTIVECAMPAIGN_API_TOKEN", ""),
-            automation=env.get("ACTIVECAMPAIGN_AUTOMATION", ""),
-            reference_field=env.get("ACTIVECAMPAIGN_REFERENCE_FIELD", ""),
-            fields={number: name for number, _, name in fields},
-            states=[
-                MoneyState(state)
-                for state in _listed(env.get("ACTIVECAMPAIGN_STATES", "settled,nothing_due"))
-            ],
-            create_missing=env.get("ACTIVECAMPAIGN_CREATE_MISSING") == "1",
-            active_statuses=_listed(env.get("ACTIVECAMPAIGN_ACTIVE_STATUSES", _ACTIVE)),
-            live=env.get("ACTIVECAMPAIGN_LIVE") != "0",
-        )
+_NOTE = re.compile(r"([^\s:]+):([0-9]{1,18})")
+_LONGEST_FIELD = 250
 
 
 class ActiveCampaignNotifier:
@@ -130,8 +55,12 @@ class ActiveCampaignNotifier:
 
     platform = "activecampaign"
     channel = Channel.AUTOMATION
-    # A later refund overwrites the field by which an entry is known as ours; so not to find it proves nothing.
-    capabilities = Capabilities(lookup=Lookup.PRESENCE, visible_after=timedelta(minutes=2))
+    capabilities = Capabilities(
+        lookup=Lookup.ABSENCE,
+        visible_after=timedelta(
+            minutes=5
+        ),  # no document speaks of a delay; so much is far more than was ever seen
+    )
 
     def __init__(self, config: ActiveCampaignConfig, session: Session, /) -> None:
         self.live = config.live
@@ -157,36 +86,31 @@ class ActiveCampaignNotifier:
             contact = await self._contact(email)
             if contact is None and not self._config.create_missing:
                 return Refused(reason=RefusalReason.NOT_FOUND, code="no such contact")
-            await self._check_nobody_is_inside(contact)
-            reply = await self.session.send(_sync_contact(self._config, message, email))
+            entries, notes = await self._entries(contact), await self._notes(contact)
+            if (done := _became(notes.entries_of(message, entries))) is not None:
+                return done
+            self._check_nobody_is_inside(entries)
+            reply = await self.session.send(
+                _sync_contact(self._config, message, email, notes.text_with(message, entries))
+            )
             if not reply.ok:
                 return _refusal(reply)
-            synced = reply.into(_Synced)
-            if not await self._is_stored(synced, message.step_id):
+            synced = reply.into(_Synced).contact
+            if not (await self._notes(synced.id)).begins_with(message):
                 return _task(
-                    f"ActiveCampaign did not keep field {self._config.reference_field}: correct its number in the "
-                    "configuration. Nobody was added to the automation."
+                    f"ActiveCampaign did not keep field {self._config.reference_field}, so nobody was added: correct "
+                    "its number in the configuration, and tell the patient by hand."
                 )
-            reply = await self.session.send(_add_contact(self._config, synced.contact))
+            reply = await self.session.send(_add_contact(self._config, synced))
             return _added(reply, self._config) if reply.ok else await self._not_added(reply, message)
 
     async def find_message(self, message: Message, /, *, reference: str | None) -> Outcome | None:
         contact = await self._contact(message.to.email or "") if message.to is not None else None
-        if contact is None:
-            return None if reference is None else Unknown(why="ActiveCampaign has no contact of that address")
-        rows = [row for row in await self._rows(contact) if str(row.automation) == self._config.automation]
-        if reference is not None:
-            ours = [row for row in rows if str(row.id) == reference]
-            return (
-                _became(ours[0]) if ours else Unknown(why=f"ActiveCampaign does not show entry {reference}")
-            )
-        written = [
-            value.udate
-            for value in await self._values(contact)
-            if _is_ours(value, self._config, message.step_id)
-        ]
-        after = [_became(row) for row in rows if any(row.adddate >= at for at in written)]
-        return next((one for one in after if isinstance(one, Done)), next(iter(after), None))
+        entries = await self._entries(contact)
+        if reference is None:
+            return _became((await self._notes(contact)).entries_of(message, entries))
+        named = _became([entry for entry in entries if str(entry.id) == reference])
+        return named or Unknown(why=f"ActiveCampaign does not show entry {reference} for that address")
 
     async def _not_added(self, reply: HttpReply, message: Message) -> Outcome:
         """A refusal to add does not say why, and may mean that the contact is in it already."""
@@ -203,7 +127,7 @@ class ActiveCampaignNotifier:
                     if str(one.status) not in self._config.active_statuses:
                         return _task(
                             f"ActiveCampaign shows automation {one.id} with status {one.status}, as if it were "
-                            "switched off. Switch it on, or add the status to active_statuses; then try again."
+                            "off. Switch it on, or add the status to active_statuses; tell the patient by hand."
                         )
                     self._is_checked = True
             offset += _PAGE
@@ -211,31 +135,72 @@ class ActiveCampaignNotifier:
                 return Refused(reason=RefusalReason.NOT_FOUND, code="no such automation")
         return None
 
-    async def _check_nobody_is_inside(self, contact: str | None) -> None:
-        for row in await self._rows(contact) if contact is not None else ():
-            if str(row.automation) == self._config.automation and str(row.status) == _ACTIVE:
-                raise Unavailable(
-                    "the contact is still in the automation for an earlier message; nothing was sent",
-                    platform=self.platform,
-                    operation="list_entries",
-                )
+    def _check_nobody_is_inside(self, entries: "Sequence[_Entry]") -> None:
+        if any(str(entry.status) == ACTIVE for entry in entries):
+            raise Unavailable(
+                "the contact is still in the automation for an earlier message; nothing was sent",
+                platform=self.platform,
+                operation="list_entries",
+            )
 
-    async def _contact(self, email: str) -> str | None:
+    async def _contact(self, email: str) -> Decimal | None:
         found = _read(await self.session.send(_find_contact(email)), _Contacts).contacts
-        return next((str(one.id) for one in found if one.email.casefold() == email.casefold()), None)
+        return next((one.id for one in found if one.email.casefold() == email.casefold()), None)
 
-    async def _rows(self, contact: str) -> Sequence["_Row"]:
+    async def _entries(self, contact: Decimal | None) -> "Sequence[_Entry]":
+        """The contact's entries in our automation, oldest first."""
+        if contact is None:
+            return ()
         reply = await self.session.send(_list_entries(contact))
         if reply.status == 404 and _NO_ROWS in reply.body:
             return ()
-        return _read(reply, _Rows).contactAutomations
+        rows = _read(reply, _Entries).contactAutomations
+        ours = [row for row in rows if str(row.automation) == self._config.automation]
+        return sorted(ours, key=lambda row: row.id)
 
-    async def _values(self, contact: str) -> Sequence["_Value"]:
-        return _read(await self.session.send(_list_values(contact)), _Values).fieldValues
+    async def _notes(self, contact: Decimal | None) -> "_Notes":
+        if contact is None:
+            return _Notes()
+        values = _read(await self.session.send(_list_values(contact)), _Values).fieldValues
+        ours = [value.value for value in values if str(value.field) == self._config.reference_field]
+        return _Notes.read(str(ours[0]) if ours else "")
 
-    async def _is_stored(self, synced: "_Synced", step_id: str) -> bool:
-        held = synced.fieldValues or await self._values(str(synced.contact.id))
-        return any(_is_ours(value, self._config, step_id) for value in held)
+
+@attrs.frozen
+class _Notes:
+    """What stands in the reference field: of each message, newest first, our reference and the newest entry before it.
+
+    So its own entry is the first that is newer, and not newer than what the next message found.
+    """
+
+    notes: tuple[tuple[str, Decimal], ...] = ()
+
+    @classmethod
+    def read(cls, text: str, /) -> Self:
+        return cls(tuple((name, Decimal(entry)) for name, entry in _NOTE.findall(text)))
+
+    def text_with(self, message: Message, entries: "Sequence[_Entry]", /) -> str:
+        """The field's text with this message in front. The oldest are left out where it would be too long."""
+        newest = max((entry.id for entry in entries), default=Decimal(0))
+        others = [note for note in self.notes if note[0] != _mark(message)]
+        text = " ".join(f"{name}:{entry}" for name, entry in [(_mark(message), newest), *others])
+        return text if len(text) <= _LONGEST_FIELD else text[: _LONGEST_FIELD + 1].rpartition(" ")[0]
+
+    def begins_with(self, message: Message, /) -> bool:
+        return bool(self.notes) and self.notes[0][0] == _mark(message)
+
+    def entries_of(self, message: Message, entries: "Sequence[_Entry]", /) -> "Sequence[_Entry]":
+        """The entries that this message made; none where it is not noted, because the note comes first."""
+        until: Decimal | None = None
+        for name, before in self.notes:
+            if name == _mark(message):
+                return [e for e in entries if e.id > before and (until is None or e.id <= until)]
+            until = before
+        return ()
+
+
+def _mark(message: Message) -> str:
+    return message.values.get("reference") or message.step_id
 
 
 def _list_automations(offset: int) -> HttpCall:
@@ -247,20 +212,19 @@ def _find_contact(email: str) -> HttpCall:
     return HttpCall.get("/api/3/contacts", operation="find_contact", query={"email": email})
 
 
-def _list_entries(contact: str) -> HttpCall:
+def _list_entries(contact: Decimal) -> HttpCall:
     return HttpCall.get(f"/api/3/contacts/{contact}/contactAutomations", operation="list_entries")
 
 
-def _list_values(contact: str) -> HttpCall:
+def _list_values(contact: Decimal) -> HttpCall:
     return HttpCall.get(f"/api/3/contacts/{contact}/fieldValues", operation="list_values")
 
 
-def _sync_contact(config: ActiveCampaignConfig, message: Message, email: str) -> HttpCall:
+def _sync_contact(config: ActiveCampaignConfig, message: Message, email: str, notes: str) -> HttpCall:
     # An empty value, too: what an earlier refund left in the field must not stand in this one's mail.
     values = {number: message.values.get(name, "") for number, name in config.fields.items()}
-    values[config.reference_field] = message.step_id
     pairs = [{"field": number, "value": value} for number, value in values.items()]
-    contact = {"email": email, "fieldValues": pairs}
+    contact = {"email": email, "fieldValues": [*pairs, {"field": config.reference_field, "value": notes}]}
     return HttpCall.post("/api/3/contact/sync", operation="sync_contact", json={"contact": contact})
 
 
@@ -271,13 +235,12 @@ def _add_contact(config: ActiveCampaignConfig, contact: "_Contact") -> HttpCall:
     )
 
 
-def _listed(text: str) -> Sequence[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+# Numbers are Decimal, which reads them as text and as numbers: both come.
 
 
 @attrs.frozen(kw_only=True)
 class _Automation:
-    id: object
+    id: Decimal
     status: object
 
 
@@ -288,7 +251,7 @@ class _Automations:
 
 @attrs.frozen(kw_only=True)
 class _Contact:
-    id: object
+    id: Decimal
     email: str
     bounced_hard: object = "0"
 
@@ -300,9 +263,8 @@ class _Contacts:
 
 @attrs.frozen(kw_only=True)
 class _Value:
-    field: object
+    field: Decimal
     value: object
-    udate: datetime
 
 
 @attrs.frozen(kw_only=True)
@@ -313,27 +275,19 @@ class _Values:
 @attrs.frozen(kw_only=True)
 class _Synced:
     contact: _Contact
-    fieldValues: list[_Value] | None = None  # noqa: N815 - as on the wire
-
-
-@attrs.frozen(kw_only=True)
-class _Row:
-    id: object
-    automation: object
-    status: object
-    adddate: datetime
-
-
-@attrs.frozen(kw_only=True)
-class _Rows:
-    contactAutomations: list[_Row]  # noqa: N815 - as on the wire
 
 
 @attrs.frozen(kw_only=True)
 class _Entry:
-    id: object
-    automation: object
+    id: Decimal
+    automation: Decimal
     status: object
+    adddate: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _Entries:
+    contactAutomations: list[_Entry]  # noqa: N815 - as on the wire
 
 
 @attrs.frozen(kw_only=True)
@@ -360,24 +314,25 @@ def _refused_token(reply: HttpReply) -> CredentialsRefused:
     )
 
 
-def _is_ours(value: _Value, config: ActiveCampaignConfig, step_id: str) -> bool:
-    return (str(value.field), value.value) == (config.reference_field, step_id)
-
-
 def _added(reply: HttpReply, config: ActiveCampaignConfig) -> Outcome:
     added = reply.into(_Added)
     entry = added.contactAutomation
-    if str(entry.automation) != config.automation or str(entry.status) not in (_ACTIVE, _COMPLETED):
+    if str(entry.automation) != config.automation or str(entry.status) not in _STATUSES:
         return Unknown(why=f"ActiveCampaign made entry {entry.id}, which is not as it was asked for")
     if any(str(contact.bounced_hard) not in ("0", "None", "") for contact in added.contacts):
         return Refused(reason=RefusalReason.BAD_ADDRESS, code="bounced_hard")
     return Done(reference=str(entry.id))
 
 
-def _became(row: _Row) -> Outcome:
-    if str(row.status) in (_ACTIVE, _COMPLETED):
-        return Done(reference=str(row.id), at=row.adddate)
-    return Unknown(why=f"ActiveCampaign shows entry {row.id} with a status that this version does not know")
+def _became(entries: Sequence[_Entry]) -> Outcome | None:
+    known = [entry for entry in entries if str(entry.status) in _STATUSES]
+    if known:
+        return Done(reference=str(known[0].id), at=known[0].adddate)
+    return (
+        Unknown(why="ActiveCampaign shows an entry with a status that it does not document")
+        if entries
+        else None
+    )
 
 
 def _refusal(reply: HttpReply) -> Outcome:
