@@ -1,5 +1,6 @@
 """SAP Concur: the entry of a refund on a report that was not submitted, and what its answers mean."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -534,3 +535,136 @@ class WithAnOpenReport(ConcurStandIn):
 async def test_every_promise_of_a_ledger_is_kept(stand_in: type[ConcurStandIn]) -> None:
     report = await check_ledger(stand_in)
     assert report.passed, str(report)
+
+
+# ---- replies as SAP's pages show them --------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_recorded_lists_of_reports_and_entries_are_read(books: Books) -> None:
+    report = {
+        "ID": "F4F027007E814C1CA70E",
+        "Name": MARCH,
+        "ApprovalStatusCode": "A_NOTF",
+        "PaymentStatusCode": "P_NOTP",
+        "CurrencyCode": "USD",
+        "Total": -85,
+        "CreateDate": "2026-03-01T19:05:57.687",
+        "OwnerLoginID": USER,
+    }
+    expense = {
+        "ID": "gWidFO7ikXV647DRpQmvCXeFNA4VPTOczCg",
+        "ExpenseID": "E018795D2B09094FBF223E209E921B88",
+        "ReportID": "F4F027007E814C1CA70E",
+        "Description": f"Refund {STEP} re_3Oq",
+        "TransactionAmount": -85.10000000,
+        "TransactionCurrencyCode": "USD",
+        "TransactionDate": "2026-03-31T00:00:00",
+        "ApprovedAmount": 0e-8,
+        "Custom1": {"Type": "Text", "Value": "x", "Code": None, "ListItemID": None},
+        "LastModified": "2026-03-31T19:05:57.687",
+    }
+
+    class Recordings(ConcurStandIn):
+        """Answers from the record."""
+
+        def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+            if path.startswith("/api/"):
+                items = [report] if path.endswith("reports") else [expense]
+                return SandboxReply(json={"Items": items, "NextPage": None})
+            return super().answer(method, path, request)
+
+    async with Sandbox(Recordings()) as sandbox:
+        found = await ConcurLedger(CONFIG, sandbox.session()).find_entry(entry(), reference=None)
+    assert found == Done(reference="gWidFO7ikXV647DRpQmvCXeFNA4VPTOczCg")
+
+
+# ---- the stand-in itself ---------------------------------------------------------------------------------------
+
+
+def asked(concur: ConcurStandIn, method: str, path: str, body: object = None) -> Any:
+    """What the stand-in answers to somebody who asks in his own way."""
+    path, _, query = path.partition("?")
+    raw = b"" if body is None else json.dumps(body).encode()
+    headers = {
+        "authorization": f"Bearer {concur.tokens.grant(concur.now()).access}",
+        "content-length": str(len(raw)),
+    }
+    if method == "CHUNKED":
+        del headers["content-length"]
+        method = "POST"
+    return concur.answer(
+        method, path, SandboxRequest(method=method, headers=headers, raw_query=query, body=raw)
+    )
+
+
+EXPENSE = {
+    "ExpenseTypeCode": "OFCSP",
+    "PaymentTypeID": "gWvLnGzHTCYs1kJ9",
+    "TransactionAmount": -85.1,
+    "TransactionCurrencyCode": "USD",
+    "TransactionDate": "2026-03-02",
+}
+ENTRIES = "/api/v3.0/expense/entries"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ReportID": "unknown"},
+        {"ExpenseTypeCode": "TRAVEL"},
+        {"PaymentTypeID": "CASH"},
+        {"TransactionAmount": "-85.10"},
+        {"TransactionCurrencyCode": ""},
+        {"Description": "x" * 65},
+        {"Comment": "x" * 501},
+    ],
+    ids=lambda one: next(iter(one)),
+)
+def test_the_stand_in_refuses_an_entry_that_concur_would_not_take(change: dict[str, Any]) -> None:
+    concur = ConcurStandIn()
+    body = {**EXPENSE, "ReportID": concur.add_report("Refunds"), **change}
+    assert asked(concur, "POST", ENTRIES, body).status == 400
+    assert concur.entries() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("CHUNKED", ENTRIES, EXPENSE, 411),
+        ("POST", ENTRIES, None, 400),
+        ("GET", "/nothing", None, 404),
+        ("POST", REPORTS, {"name": "x", "policyId": "unknown"}, 400),
+        ("PATCH", f"/expensereports/v4/users/{USER_ID}/reports/unknown/submit", None, 404),
+    ],
+)
+def test_the_stand_in_answers_as_concur_does(method: str, path: str, body: object, status: int) -> None:
+    assert asked(ConcurStandIn(), method, path, body).status == status
+
+
+def test_the_stand_in_shows_one_entry_in_both_apis_and_closes_a_submitted_report() -> None:
+    concur = ConcurStandIn()
+    uri: str = asked(concur, "POST", REPORTS, {"name": "Refunds", "policyId": POLICY}).json["uri"]
+    report = uri.rpartition("/")[2]
+    assert len(report) == 20
+    made = asked(concur, "POST", ENTRIES, {**EXPENSE, "ReportID": report, "Comment": "never comes back"}).json
+    shown = asked(concur, "GET", f"{ENTRIES}/{made['ID']}").json
+    assert "Comment" not in shown
+    (expense,) = asked(concur, "GET", f"{REPORTS}/{report}/expenses").json
+    assert (expense["expenseId"], expense["transactionAmount"]["value"]) == (shown["ExpenseID"], -85.1)
+    submit = f"/expensereports/v4/users/{USER_ID}/reports/{report}/submit"
+    assert asked(concur, "PATCH", submit).status == 400  # nothing to pay: blocked
+    asked(concur, "POST", ENTRIES, {**EXPENSE, "ReportID": report, "TransactionAmount": 100})
+    assert asked(concur, "PATCH", submit).status == 204
+    assert asked(concur, "POST", ENTRIES, {**EXPENSE, "ReportID": report}).status == 400
+    listed = asked(concur, "GET", "/api/v3.0/expense/reports?approvalStatusCode=A_NOTF,A_RESU").json
+    assert listed["Items"] == []
+
+
+def test_the_stand_in_lists_what_a_site_allows() -> None:
+    concur = ConcurStandIn()
+    settings_of = f"/expenseconfig/v4/users/{USER_ID}"
+    kinds = asked(concur, "GET", f"{settings_of}/policies/{POLICY}/expensetypes").json
+    assert [one["expenseTypeId"] for one in kinds if not one["isCategory"]] == ["OFCSP"]
+    assert asked(concur, "GET", f"{settings_of}/paymenttypes").json == [{"paymentTypeId": "gWvLnGzHTCYs1kJ9"}]
+    assert asked(concur, "GET", "/expenseconfig/v4/users/unknown/paymenttypes").status == 404

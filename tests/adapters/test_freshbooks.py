@@ -1,5 +1,6 @@
 """FreshBooks: the payment and the invoice after a refund, and how a booking goes on where it broke off."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -620,6 +621,20 @@ async def test_a_question_that_is_refused_says_that_nothing_happened(
 
 
 @pytest.mark.anyio
+async def test_an_error_that_stands_alone_is_read_like_one_in_a_list(books: Books) -> None:
+    alone = {"response": {"errors": {"errno": 1003, "message": "no"}}}
+    books.refuse_once(SandboxReply(status=403, json=alone), PAYMENT)
+    assert await books.ledger.post_entry(entry()) == Refused(reason=RefusalReason.NOT_ALLOWED, code="1003")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("errors", ["no", 7, [["errno"]], [{}]])
+async def test_errors_in_no_shape_that_is_known_are_unknown(books: Books, errors: object) -> None:
+    books.refuse_once(SandboxReply(status=422, json={"response": {"errors": errors}}), PAYMENT)
+    assert isinstance(await books.ledger.post_entry(entry()), Unknown)
+
+
+@pytest.mark.anyio
 async def test_a_list_that_is_not_there_holds_nothing(books: Books) -> None:
     books.refuse_once(failed(404, 1012, "no"), LIST)
     assert_by_hand(books, await books.ledger.post_entry(entry()))
@@ -715,3 +730,117 @@ class WithoutReferences(FreshBooksStandIn):
 async def test_every_promise_of_a_ledger_is_kept(stand_in: type[FreshBooksStandIn]) -> None:
     report = await check_ledger(stand_in)
     assert report.passed, str(report)
+
+
+# ---- replies as FreshBooks' reference shows them ---------------------------------------------------------------
+
+RECORDED_PAYMENT = {
+    "id": 115804,
+    "logid": 115804,
+    "accounting_systemid": "xZNQ1X",
+    "invoiceid": 197902,
+    "clientid": 212566,
+    "creditid": None,
+    "overpaymentid": None,
+    "orderid": None,
+    "bulk_paymentid": None,
+    "gateway": None,
+    "from_credit": False,
+    "transactionid": None,
+    "amount": {"amount": "120.00", "code": "USD"},
+    "type": "Credit Card",
+    "date": "2026-02-20",
+    "note": "pi_3Sandbox000001",
+    "updated": "2026-02-20 12:18:29",
+    "send_client_notification": None,
+    "vis_state": 0,
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("number", [115804, "115804"], ids=["a number", "text"])
+async def test_a_recorded_payment_is_read_whether_its_id_is_a_number_or_text(
+    books: Books, number: object
+) -> None:
+    payments = [{**RECORDED_PAYMENT, "id": number, "note": f"refund 85.10 USD key={STEP};"}]
+    result = {"payments": payments, "page": 1, "pages": 1, "per_page": 15, "total": 1}
+    listed = SandboxReply(json={"response": {"result": result}})
+    line = {"lineid": 1, "description": f"key={STEP};", "unit_cost": {"amount": "-85.10", "code": "USD"}}
+    shown = SandboxReply(json={"response": {"result": {"invoice": {"id": 197902, "lines": [line]}}}})
+
+    class Recordings(FreshBooksStandIn):
+        """Answers from the record."""
+
+        def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+            if method == "GET":
+                return listed if path.endswith("payments/payments") else shown
+            return super().answer(method, path, request)
+
+    async with Sandbox(Recordings()) as sandbox:
+        ledger = FreshBooksLedger(CONFIG, sandbox.session())
+        found = await ledger.find_entry(entry(of("invoice", 197902)), reference=None)
+    assert found == Done(reference=f"115804:{STEP}")
+
+
+# ---- the stand-in itself ---------------------------------------------------------------------------------------
+
+
+def asked(
+    stand_in: FreshBooksStandIn, method: str, path: str, body: object = None, **headers: str
+) -> SandboxReply:
+    """What the stand-in answers to somebody who asks in his own way."""
+    given = {"authorization": f"Bearer {stand_in.tokens.grant(stand_in.now()).access}", **headers}
+    path, _, query = path.partition("?")
+    raw = b"" if body is None else json.dumps(body).encode()
+    request = SandboxRequest(method=method, headers=given, raw_query=query, body=raw)
+    return stand_in.answer(method, f"/accounting/account/{path}", request)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "errno"),
+    [
+        ("GET", "other/payments/payments", None, 404, 1012),
+        ("GET", f"{ACCOUNT}/payments/payments/1", None, 404, 1012),
+        ("GET", f"{ACCOUNT}/nothing", None, 404, 1012),
+        ("PUT", f"{ACCOUNT}/payments/payments/{{payment}}", {"pay": {}}, 400, 1005),
+        (
+            "PUT",
+            f"{ACCOUNT}/payments/payments/{{payment}}",
+            {"payment": {"amount": {"amount": "-1"}}},
+            422,
+            1004,
+        ),
+        ("POST", f"{ACCOUNT}/payments/payments", {"payment": {}}, 422, 1001),
+        ("POST", f"{ACCOUNT}/invoices/invoices", {"invoice": {"customerid": 1}}, 422, 1012),
+        (
+            "PUT",
+            f"{ACCOUNT}/invoices/invoices/{{invoice}}",
+            {"invoice": {"due_date": "2026-04-01"}},
+            403,
+            1038,
+        ),
+    ],
+)
+@pytest.mark.parametrize("shape", ["older", "newer"])
+def test_the_stand_in_refuses_as_freshbooks_does(
+    method: str, path: str, body: object, status: int, errno: int, shape: str
+) -> None:
+    stand_in = FreshBooksStandIn()
+    invoice = stand_in.add_invoice(stand_in.add_client("Pat"), Money.of("120", "USD"))
+    payment = stand_in.add_payment(invoice, Money.of("120", "USD"))
+    before = stand_in.inventory()
+    headers = {"x-api-version": "2023-02-20"} if shape == "newer" and path != f"{ACCOUNT}/nothing" else {}
+    reply: Any = asked(stand_in, method, path.format(payment=payment, invoice=invoice), body, **headers)
+    told = reply.json["details"][0]["reason"] if headers else reply.json["response"]["errors"][0]["errno"]
+    assert (reply.status, str(told)) == (status, str(errno))
+    assert stand_in.inventory() == before
+
+
+def test_the_stand_in_shows_lines_only_where_they_are_asked_for() -> None:
+    stand_in = FreshBooksStandIn()
+    invoice = stand_in.add_invoice(stand_in.add_client("Pat"), Money.of("120", "USD"))
+    for query, shown in (("", False), ("?include[]=lines", True)):
+        reply: Any = asked(stand_in, "GET", f"{ACCOUNT}/invoices/invoices/{invoice}{query}")
+        assert ("lines" in reply.json["response"]["result"]["invoice"]) is shown
+    listed: Any = asked(stand_in, "GET", f"{ACCOUNT}/invoices/invoices?include[]=lines")
+    assert len(listed.json["response"]["result"]["invoices"][0]["lines"]) == 1

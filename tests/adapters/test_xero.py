@@ -1,5 +1,6 @@
 """Xero: what it is sent, what its answers mean, and how a booking goes on where it broke off."""
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -826,3 +827,192 @@ async def test_a_key_used_for_other_bytes_is_refused_by_the_stand_in(books: Book
     outcome = await books.ledger.post_entry(entry(step_id="f" * 40))
     assert isinstance(outcome, Unknown)
     assert len(books.xero.notes()) == 1
+
+
+NEW_NOTE: Mapping[str, Any] = {
+    "Type": "ACCRECCREDIT",
+    "Status": "AUTHORISED",
+    "Date": "2026-03-02",
+    "CreditNoteNumber": "CR-1",
+    "CurrencyCode": "USD",
+    "LineAmountTypes": "NoTax",
+    "LineItems": [{"Description": "Refund", "Quantity": 1, "UnitAmount": 85.1, "AccountCode": "200"}],
+}
+
+
+def asked(xero: XeroStandIn, method: str, path: str, body: object = None, **headers: str) -> SandboxReply:
+    """What the stand-in answers to somebody who asks in his own way."""
+    given = {
+        "authorization": f"Bearer {xero.tokens.grant(xero.now()).access}",
+        "xero-tenant-id": TENANT,
+        "accept": "application/json",
+        **headers,
+    }
+    path, _, query = path.partition("?")
+    raw = b"" if body is None else json.dumps(body).encode()
+    request = SandboxRequest(method=method, headers=given, raw_query=query, body=raw)
+    return xero.answer(method, f"{API}{path}", request)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"Type": "ACCREC"}, "valid type"),
+        ({"Contact": {"ContactID": "unknown"}}, "contact must be specified"),
+        ({"LineItems": []}, "line items"),
+        ({"LineItems": [{"UnitAmount": 1, "AccountCode": "200"}]}, "Description"),
+        ({"LineItems": [{"Description": "x", "UnitAmount": 1, "AccountCode": "999"}]}, "valid code"),
+        ({"LineItems": [{"Description": "x", "UnitAmount": -1, "AccountCode": "200"}]}, "positive"),
+        ({"CurrencyCode": "CHF"}, "not subscribed"),
+        ({"Date": "2025-12-31"}, "lock date"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_the_stand_in_refuses_a_credit_note_that_xero_would_not_take(
+    change: dict[str, Any], words: str
+) -> None:
+    xero = XeroStandIn()
+    xero.books.organisation.locked_until = date(2025, 12, 31)
+    contact = xero.add_contact("Pat")
+    body = {"CreditNotes": [{**NEW_NOTE, "Contact": {"ContactID": contact}, **change}]}
+    reply = asked(xero, "PUT", "/CreditNotes?summarizeErrors=true", body)
+    assert reply.status == 400
+    assert words in json.dumps(reply.json)
+    assert xero.notes() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"Account": {"Code": "999"}}, "not be found"),
+        ({"Account": {"Code": "200"}}, "payments enabled"),
+        ({"CreditNote": {"CreditNoteID": "unknown"}}, "Invoice could not be found"),
+        ({"Amount": 85.11}, "exceeds the amount outstanding"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_the_stand_in_refuses_a_payment_that_xero_would_not_take(change: dict[str, Any], words: str) -> None:
+    xero = XeroStandIn()
+    contact = {"ContactID": xero.add_contact("Pat")}
+    made: Any = asked(xero, "PUT", "/CreditNotes", {"CreditNotes": [{**NEW_NOTE, "Contact": contact}]}).json
+    note = {"CreditNoteID": made["CreditNotes"][0]["CreditNoteID"]}
+    body = {"CreditNote": note, "Account": {"Code": "880"}, "Date": "2026-03-02", "Amount": 85.1, **change}
+    reply = asked(xero, "PUT", "/Payments?summarizeErrors=true", {"Payments": [body]})
+    assert reply.status == 400
+    assert words in json.dumps(reply.json)
+    assert xero.payments() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"Invoice": {"InvoiceID": "unknown"}}, "not be found"),
+        ({"Amount": 120.01}, "greater than amount outstanding"),
+    ],
+)
+def test_the_stand_in_refuses_an_allocation_that_xero_would_not_take(
+    change: dict[str, Any], words: str
+) -> None:
+    xero = XeroStandIn()
+    contact = xero.add_contact("Pat")
+    made: Any = asked(
+        xero, "PUT", "/CreditNotes", {"CreditNotes": [{**NEW_NOTE, "Contact": {"ContactID": contact}}]}
+    ).json
+    invoice = xero.add_invoice(contact, Money.of("120", "USD"))
+    path = f"/CreditNotes/{made['CreditNotes'][0]['CreditNoteID']}/Allocations?summarizeErrors=true"
+    body = {"Invoice": {"InvoiceID": invoice}, "Amount": 1, "Date": "2026-03-02", **change}
+    reply = asked(xero, "PUT", path, {"Allocations": [body]})
+    assert words in json.dumps(reply.json)
+    of_another = xero.add_invoice(xero.add_contact("Sam"), Money.of("120", "JPY"))
+    body = {"Invoice": {"InvoiceID": of_another}, "Amount": 1, "Date": "2026-03-02"}
+    words = json.dumps(asked(xero, "PUT", path, {"Allocations": [body]}).json)
+    assert "another contact" in words
+    assert "another currency" in words
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/Nothing", None, 404),
+        ("GET", "/Contacts/unknown", None, 404),
+        ("GET", "/CreditNotes?where=Total%3E5", None, 400),
+        ("GET", "/CreditNotes?where=Date%3C%3DDateTime(2026,3,1)", None, 200),
+        ("PUT", "/Contacts?summarizeErrors=true", {"Contacts": [{"Name": ""}]}, 400),
+        ("PUT", "/Contacts?summarizeErrors=true", {"Contacts": [{"Name": "x" * 256}]}, 400),
+        (
+            "PUT",
+            "/Contacts?summarizeErrors=true",
+            {"Contacts": [{"Name": "New", "ContactNumber": "P-1"}]},
+            400,
+        ),
+        ("PUT", "/Contacts", {"Kontakte": []}, 400),
+        ("DELETE", "/CreditNotes/unknown/Allocations/unknown", None, 404),
+    ],
+)
+def test_the_stand_in_answers_as_xero_does(method: str, path: str, body: object, status: int) -> None:
+    xero = XeroStandIn()
+    xero.add_contact("Pat", "P-1")
+    assert asked(xero, method, path, body).status == status
+
+
+def test_the_stand_in_wants_a_key_of_a_good_length_and_an_answer_in_json() -> None:
+    xero = XeroStandIn()
+    for key in ("", "k" * 129):
+        assert asked(xero, "GET", "/Contacts", **{"idempotency-key": key}).status == 400
+    assert asked(xero, "GET", "/Contacts", accept="text/xml").json is None
+
+
+# ---- replies as Xero's document shows them ---------------------------------------------------------------------
+
+RECORDED_NOTE = {
+    "Id": "5e57a661-42da-4a19-96a0-00405a0e946d",
+    "Status": "OK",
+    "DateTimeUTC": "/Date(1772442702713)/",
+    "CreditNotes": [
+        {
+            "CreditNoteID": "249f15fa-f2a7-4acc-8769-0984103f2225",
+            "CreditNoteNumber": "CR-" + "a" * 40,
+            "Type": "ACCRECCREDIT",
+            "Status": "AUTHORISED",
+            "Reference": "re_3OqYb2LkdIwHu7ix",
+            "Total": 85.10,
+            "RemainingCredit": 85.10,
+            "CurrencyCode": "USD",
+            "Contact": {"ContactID": "430fa14a-f945-44d3-9f97-5df5e28441b8", "Name": "Jane Doe (P-1029)"},
+            "Allocations": [],
+            "Payments": [],
+            "DateString": "2026-03-02T00:00:00",
+            "HasErrors": False,
+            "StatusAttributeString": "OK",
+        }
+    ],
+}
+RECORDED_PAYMENT = {
+    "Payments": [
+        {
+            "PaymentID": "6b037c9b-2e5d-4905-84d3-eabfb3438242",
+            "PaymentType": "ARCREDITPAYMENT",
+            "Status": "AUTHORISED",
+            "Amount": 85.1,
+            "CreditNote": {"CreditNoteID": "249f15fa-f2a7-4acc-8769-0984103f2225"},
+            "HasValidationErrors": False,
+            "StatusAttributeString": "OK",
+        }
+    ]
+}
+
+
+@pytest.mark.anyio
+async def test_recorded_replies_of_a_note_and_of_its_payment_are_done(books: Books) -> None:
+    replies = [RECORDED_NOTE, RECORDED_PAYMENT]
+
+    class Recordings(Recorded):
+        """Answers the two writes from the record."""
+
+        def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+            recorded = method == "PUT" and not path.endswith("Contacts")
+            return SandboxReply(json=replies.pop(0)) if recorded else super().answer(method, path, request)
+
+    async with Sandbox(Recordings()) as sandbox:
+        outcome = await XeroLedger(CONFIG, sandbox.session()).post_entry(entry())
+    assert outcome == Done(reference="249f15fa-f2a7-4acc-8769-0984103f2225")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from typing import cast
 
 import attrs
 
@@ -172,13 +173,8 @@ def _without_tax(gross: Decimal, rate: Decimal) -> Decimal | None:
 
 
 @attrs.frozen(kw_only=True)
-class _Error:
-    errno: int = 0
-
-
-@attrs.frozen(kw_only=True)
 class _Errors:
-    errors: list[_Error] | None = None
+    errors: object = None  # a list of them, or, as FreshBooks' own client knows, one alone
 
 
 @attrs.frozen(kw_only=True)
@@ -195,8 +191,10 @@ class _Failed:
 def code_of(reply: HttpReply, /) -> str | None:
     """The number of the error that the answer holds, or its status where it holds none; None for a success."""
     answer = reply.into(_Failed)
-    old = answer.response.errors if answer.response is not None else None
-    codes = [str(error.errno) for error in old or ()] + [detail.reason for detail in answer.details]
+    raw = answer.response.errors if answer.response is not None else None
+    old = cast("list[object]", raw if isinstance(raw, list) else [] if raw is None else [raw])
+    numbers = [cast("dict[str, object]", one).get("errno") for one in old if isinstance(one, dict)]
+    codes = [str(number) for number in numbers] + [detail.reason for detail in answer.details]
     if codes:
         return codes[0]
-    return None if reply.ok and old is None else f"HTTP {reply.status}"
+    return None if reply.ok and raw is None else f"HTTP {reply.status}"
