@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clinicrefund import RefundOrchestrator
 from clinicrefund.adapters import trello as adapter
 from clinicrefund.adapters.trello import ITEMS, TrelloConfig, TrelloLogger
 from clinicrefund.case.status import CaseStatus, Moment
@@ -21,10 +22,11 @@ from clinicrefund.errors import (
     Unavailable,
 )
 from clinicrefund.http import Session
-from clinicrefund.model import Patient, Reference
+from clinicrefund.journals.memory import MemoryJournal
+from clinicrefund.model import Actor, Patient, Reference
 from clinicrefund.money import Money
 from clinicrefund.orders import CaseRecord
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, RefusalReason, Refused, Unknown
 from clinicrefund.record_text import case_mark, moment_line
 from clinicrefund.testing import Fault, Sandbox, SandboxReply, SandboxRequest, check_logger
 from clinicrefund.testing.stand_ins.trello import (
@@ -38,6 +40,7 @@ from clinicrefund.testing.stand_ins.trello import (
     missing,
     refused,
 )
+from clinicrefund.triggers import AppointmentCancelled
 
 from .recording import Recording
 
@@ -393,16 +396,16 @@ async def test_wherever_it_breaks_the_next_try_makes_one_whole(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("operation", [CHECKLIST, ITEM, COMMENT])
-async def test_what_is_refused_after_the_card_is_told_as_half_done(desk: Desk, operation: str) -> None:
+async def test_after_what_is_refused_behind_the_card_the_next_try_goes_on(desk: Desk, operation: str) -> None:
     desk.trello.words = refused("invalid value for name")
     desk.trello.fail(Fault.REFUSED, operation=operation)
     outcome = await desk.logger.log(record())
-    (card,) = desk.trello.cards()
-    assert isinstance(outcome, Pending)
-    assert (outcome.reference, outcome.waits_for) == (card.id, WaitsFor.CLINIC)
-    assert card.short_url in (outcome.task or "")
-    assert "invalid value for name" in (outcome.task or "")
+    assert outcome == Refused(reason=RefusalReason.OTHER, code="invalid value for name")
+    assert await desk.logger.find_record(record(), reference=None) is None
     assert isinstance(await desk.logger.log(record()), Done)
+    (card,) = desk.trello.cards()
+    (checklist,) = card.checklists
+    assert (len(checklist.items), len(card.comments)) == (len(ITEMS), 1)
 
 
 @pytest.mark.anyio
@@ -423,11 +426,9 @@ async def test_a_success_that_is_not_trellos_is_unknown(desk: Desk, operation: s
 
 
 @pytest.mark.anyio
-async def test_a_card_that_is_full_is_told_as_half_done(desk: Desk) -> None:
+async def test_a_card_that_is_full_is_refused(desk: Desk) -> None:
     desk.trello.most_checklists = 0
-    outcome = await desk.logger.log(record())
-    assert isinstance(outcome, Pending)
-    assert "create_checklist, 403" in (outcome.task or "")
+    assert await desk.logger.log(record()) == Refused(reason=RefusalReason.NOT_ALLOWED)
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------
@@ -552,6 +553,40 @@ async def test_a_crowd_of_cases_stays_within_a_hundred_calls_in_ten_seconds(desk
         await desk.logger.log(record(case_id=f"case-{number}"))
     seconds = (desk.sandbox.clock.now() - start).total_seconds()
     assert len(desk.trello.requests) <= 10 + 8 * seconds + 1
+
+
+# ---- a whole case ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operation", [CREATE, CHECKLIST, ITEM, COMMENT])
+@pytest.mark.parametrize("trouble", [Fault.LOST_AFTER, Fault.LOST_BEFORE, Fault.RATE_LIMITED])
+async def test_a_case_has_one_whole_card_in_the_end_wherever_a_call_broke(
+    operation: str, trouble: Fault
+) -> None:
+    async with Sandbox.of("stripe", "trello") as sandbox:
+        sandbox.add_booking("A-1", paid="120.00", currency="USD")
+        trello = sandbox.state("trello")
+        assert isinstance(trello, TrelloStandIn)
+        trello.fail(trouble, operation=operation)
+        async with RefundOrchestrator(
+            clinic=sandbox.clinic(), journal=MemoryJournal(), bookings=sandbox.bookings, clock=sandbox.clock
+        ) as refunds:
+            off = AppointmentCancelled(about="A-1", at=sandbox.clock.now(), by=Actor.PATIENT)
+            case = await refunds.handle(off)
+            for _ in range(15):
+                sandbox.clock.advance(timedelta(minutes=5))
+                await refunds.run_due()
+            case = await refunds.case(case.case_id)
+        assert (case.status, case.tasks) == (CaseStatus.CLOSED, ())
+        (card,) = trello.cards()
+        (checklist,) = card.checklists
+        assert [item.name for item in checklist.items] == list(ITEMS)
+        assert [comment.text.partition(": ")[2].partition(",")[0] for comment in card.comments] == [
+            "opened",
+            "refunded",
+            "closed",
+        ]
 
 
 # ---- every promise of the port ---------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from clinicrefund.case.status import Moment
 from clinicrefund.errors import ConfigurationError
 from clinicrefund.http import HttpCall, HttpReply, Limits, Session
 from clinicrefund.orders import CaseRecord
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, RefusalReason, Refused, Unknown
 from clinicrefund.ports import Capabilities, Lookup
 from clinicrefund.record_text import about, case_mark, moment_line, title
 from clinicrefund.secret import Secret, secret
@@ -35,7 +35,7 @@ ITEMS: Final = (
     "Look at the appointment and its billing",
 )
 
-_CARD_FIELDS = "id,desc,idList,closed,shortUrl"
+_CARD_FIELDS = "id,desc,idList,closed"
 _COMMENTS, _COMMENT_PAGES = 50, 20
 _ID = re.compile(r"[0-9a-f]{24}")
 _STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -157,7 +157,9 @@ class TrelloLogger:
                     reply.into(_Named)  # raises where a success is not Trello's
                     return Done(reference=card.id)
                 refused = reply
-            return _half_done(card, refused)
+            return _refusal(
+                refused
+            )  # half done, maybe: the next try looks what is there, and goes on from it
 
     async def find_record(self, record: CaseRecord, /, *, reference: str | None) -> Outcome | None:
         card = await self._find_card(record, reference)
@@ -327,7 +329,6 @@ class _Card:
     desc: str = ""
     idList: str  # noqa: N815 - as on the wire
     closed: bool = False
-    shortUrl: str | None = None  # noqa: N815 - as on the wire
 
 
 @attrs.frozen(kw_only=True)
@@ -370,16 +371,6 @@ def _standing(card: _Card, comments: Sequence[_Marks], record: CaseRecord) -> Ou
     if any(one.step == record.step_id or one.stamp > _stamp(record.at) for one in comments):
         return Done(reference=card.id)
     return None
-
-
-def _half_done(card: _Card, reply: HttpReply) -> Outcome:
-    """What comes after the card was refused: a person sees why, and the next try goes on where this one stopped."""
-    outcome = _refusal(reply)
-    if not isinstance(outcome, Refused):
-        return outcome
-    text = f"Trello did not take the checklist or the comment ({reply.operation}, {outcome.code or reply.status}) "
-    text += f"on the card {card.shortUrl or card.id}: put it right and try again, or add it by hand."
-    return Pending(reference=card.id, waits_for=WaitsFor.CLINIC, task=text)
 
 
 def _refusal(reply: HttpReply) -> Outcome:
