@@ -46,7 +46,7 @@ FACES = (
         "clinicrefund.messages",
         "clinicrefund.testing",
     ),
-    *("clinicrefund.blocking", "clinicrefund.web"),
+    *("clinicrefund.blocking", "clinicrefund.journals.postgres", "clinicrefund.web"),
 )
 
 # Every public name is documented where users import it from, not in the module that happens to define it.

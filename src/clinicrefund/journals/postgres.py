@@ -1,0 +1,329 @@
+"""`PostgresJournal`: many processes on many machines, on one PostgreSQL. Needs the extra ``postgres``; asyncio only."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self, TypeAlias
+
+import anyio
+import attrs
+
+try:
+    import psycopg
+    import psycopg_pool
+except ImportError as missing:
+    raise ImportError("PostgresJournal needs psycopg: pip install 'clinicrefund[postgres]'") from missing
+
+from clinicrefund.errors import InputRefused, JournalConflict, JournalError
+from clinicrefund.journals.asking import held_until, verify_question
+from clinicrefund.journals.postgres_schema import SCHEMA, configure, explain, prepare
+from clinicrefund.ports import Append, Record
+
+_Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_LARGEST_GROUP: Final = 64
+
+_OPEN: Final = """\
+INSERT INTO clinicrefund_stream (name, length) SELECT name, 0 FROM unnest(%s::bytea[]) AS name ORDER BY name
+ON CONFLICT (name) DO NOTHING"""
+_LOCK: Final = """\
+SELECT name, id, length, due FROM clinicrefund_stream WHERE name = ANY(%s::bytea[]) ORDER BY name FOR UPDATE"""
+_MOVE: Final = """\
+UPDATE clinicrefund_stream AS stream SET length = moved.length, due = moved.due
+FROM unnest(%s::bigint[], %s::integer[], %s::bigint[]) AS moved (id, length, due) WHERE stream.id = moved.id"""
+_KEEP: Final = """\
+INSERT INTO clinicrefund_record (stream, position, kind, body, at, digest)
+SELECT * FROM unnest(%s::bigint[], %s::integer[], %s::bytea[], %s::bytea[], %s::bigint[], %s::bytea[])"""
+_READ: Final = """\
+SELECT stream.length, record.position, record.kind, record.body, record.at, record.digest
+FROM clinicrefund_stream AS stream LEFT JOIN clinicrefund_record AS record ON record.stream = stream.id
+WHERE stream.name = %s ORDER BY record.position"""
+_WAITING: Final = "SELECT due, id, name FROM clinicrefund_stream WHERE due <= %s ORDER BY due, id LIMIT %s"
+_HOLD: Final = """\
+WITH waiting AS (
+    SELECT due, id, name FROM clinicrefund_stream WHERE due <= %s ORDER BY due, id LIMIT %s FOR UPDATE SKIP LOCKED
+)
+UPDATE clinicrefund_stream AS stream SET due = %s FROM waiting WHERE stream.id = waiting.id
+RETURNING waiting.due, waiting.id, waiting.name"""
+
+
+class PostgresJournal:
+    """A journal in three tables of a PostgreSQL database, made at its first use where they are missing.
+
+    ``conninfo``: as libpq takes it, ``"postgresql://user@host/database"``; the rest of it comes from the environment
+    (``PGPASSWORD``, ``PGSSLMODE``). ``connections``: how many it keeps at the most; one of them writes.
+    ``patience``: how long a call waits for one. ``create=False`` for a host that makes the tables itself, from
+    ``PostgresJournal.schema``.
+
+    What `commit` acknowledged is on the server's disk (``synchronous_commit = on``, whatever the database says).
+    Concurrent commits of one process share one transaction, each all or nothing by itself. Workers on other machines
+    are kept out by the version each append has seen.
+
+    One object belongs to one event loop, which must be asyncio's: psycopg knows no other. Raises `JournalError` with
+    what happened and what to do, without the server's words, which may quote a value.
+    """
+
+    durable = True
+    schema: ClassVar[str] = SCHEMA
+
+    def __init__(
+        self,
+        conninfo: str,
+        /,
+        *,
+        connections: int = 4,
+        patience: timedelta = timedelta(seconds=10),
+        create: bool = True,
+    ) -> None:
+        if connections < 2:
+            raise InputRefused("PostgresJournal needs two connections: one writes while another reads")
+        self._pool = psycopg_pool.AsyncConnectionPool(
+            conninfo,
+            open=False,
+            min_size=1,
+            max_size=connections,
+            configure=configure,
+            check=psycopg_pool.AsyncConnectionPool.check_connection,
+            timeout=patience.total_seconds(),
+        )
+        self._create = create
+        self._opening = anyio.Lock()
+        self._writing = anyio.Lock()
+        self._waiting: deque[_Commit] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __repr__(self) -> str:
+        return "PostgresJournal(...)"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Gives the connections back. Later calls raise `JournalError`; closing again is fine."""
+        with anyio.CancelScope(shield=True):
+            await self._pool.close()
+
+    async def commit(self, appends: Sequence[Append], /) -> None:
+        """All or nothing; see `clinicrefund.Journal`. Several appends to one stream apply in their order.
+
+        When it raises `JournalConflict` nothing was written. A connection that broke leaves open whether it was: read.
+        """
+        ours = _Commit(appends=_encoded(appends))
+        self._waiting.append(ours)
+        try:
+            async with self._writing:
+                if not ours.over.is_set():
+                    group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _LARGEST_GROUP))]
+                    with anyio.CancelScope(shield=True):
+                        await self._write(group)
+        finally:
+            if ours in self._waiting:  # given up before anybody began with it
+                self._waiting.remove(ours)
+            else:  # somebody is at it, for us and others: it ends before we do
+                with anyio.CancelScope(shield=True):
+                    await ours.over.wait()
+        if ours.error is not None:
+            raise ours.error
+
+    async def commit_in(self, connection: _Connection, appends: Sequence[Append], /) -> None:
+        """Writes into a transaction of the host's own, beside its own tables; the host commits. For what
+        `clinicrefund.accepting` returns. `JournalConflict`: roll back, and decide again.
+        """
+        ours = _Commit(appends=_encoded(appends))
+        try:
+            await _write_all(connection, [ours])
+        except psycopg.Error as error:
+            raise explain(error) from None
+        if ours.error is not None:
+            raise ours.error
+
+    async def read(self, stream: str, /) -> Sequence[Record]:
+        """All records of the stream in order; empty where there is none."""
+        async with self._connection() as connection:
+            rows = await (await connection.execute(_READ, (_bytes(stream),), binary=True)).fetchall()
+        length = rows[0][0] if rows else 0
+        kept = [row[1:] for row in rows if row[1] is not None]
+        if [position for position, *_ in kept] != list(range(length)):
+            raise JournalError(
+                "the journal's PostgreSQL is damaged (records of a stream are missing): restore a backup"
+            )
+        return tuple(
+            Record(kind=_text(kind), body=_text(body), at=_moment(at), digest=_text(digest))
+            for _, kind, body, at, digest in kept
+        )
+
+    async def due(self, before: datetime, /, *, limit: int, hold: timedelta | None = None) -> Sequence[str]:
+        """The streams due at or before that moment, the longest waiting first; see `clinicrefund.Journal`.
+
+        With ``hold``, what another worker takes at the same moment is skipped, not waited for.
+        """
+        verify_question(before, limit=limit)
+        moment = _microseconds(before)
+        async with self._connection() as connection:
+            if hold is None:
+                asked = await connection.execute(_WAITING, (moment, limit))
+            else:
+                until = _microseconds(held_until(before, hold))
+                asked = await connection.execute(_HOLD, (moment, limit, until))
+            found = await asked.fetchall()
+        return tuple(_text(name) for _, _, name in sorted(found))
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[_Connection]:
+        try:
+            await self._opened()
+            async with self._pool.connection() as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise explain(error) from None
+
+    async def _opened(self) -> None:
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            raise JournalError(
+                "PostgresJournal runs on asyncio only: psycopg knows no other event loop"
+            ) from None
+        if self._loop not in (None, here):
+            raise JournalError(
+                "a PostgresJournal belongs to the event loop of its first use: build another one here"
+            )
+        async with self._opening:
+            if self._loop is None:
+                await self._pool.open()
+                async with self._pool.connection() as connection:
+                    await prepare(connection, create=self._create)
+                self._loop = here
+
+    async def _write(self, group: "Sequence[_Commit]") -> None:
+        failed: JournalError | None = JournalError(
+            "the journal's PostgreSQL was given up; read the stream again"
+        )
+        try:
+            async with self._connection() as connection, connection.transaction():
+                await _write_all(connection, group)
+            failed = None
+        except JournalError as error:
+            failed = error
+        finally:
+            for one in group:
+                one.error = one.error or failed
+                one.over.set()
+
+
+@attrs.frozen(kw_only=True)
+class _Rows:
+    """An append as it is stored."""
+
+    stream: str
+    name: bytes
+    seen: int
+    due: int | None
+    records: tuple[tuple[bytes, bytes, int, bytes], ...]
+
+
+@attrs.define(eq=False, kw_only=True)
+class _Commit:
+    """What one caller wants committed, and what came of it."""
+
+    appends: tuple[_Rows, ...]
+    error: JournalError | None = None
+    over: anyio.Event = attrs.field(factory=anyio.Event)
+
+
+@attrs.define(kw_only=True)
+class _Head:
+    """A stream as the group leaves it."""
+
+    stream: int
+    length: int
+    due: int | None
+    moved: bool = False
+
+
+async def _write_all(connection: _Connection, group: Sequence[_Commit]) -> None:
+    """Every commit of the group whose streams stand where it saw them; the others get their `JournalConflict`."""
+    asked = [append for one in group for append in one.appends]
+    names = sorted({append.name for append in asked})
+    new = sorted({append.name for append in asked if append.seen == 0})
+    if new:
+        await connection.execute(_OPEN, (new,), binary=True)
+    rows = await (await connection.execute(_LOCK, (names,), binary=True)).fetchall()
+    heads = {bytes(name): _Head(stream=stream, length=length, due=due) for name, stream, length, due in rows}
+    kept: list[tuple[int, int, bytes, bytes, int, bytes]] = []
+    for one in group:
+        try:
+            kept += _applied(heads, one.appends)
+        except JournalConflict as conflict:
+            one.error = conflict
+    moved = [head for head in heads.values() if head.moved]
+    columns = list(zip(*kept, strict=True)) or [()] * 6
+    async with connection.pipeline():
+        await connection.execute(
+            _MOVE, ([h.stream for h in moved], [h.length for h in moved], [h.due for h in moved]), binary=True
+        )
+        await connection.execute(_KEEP, [list(column) for column in columns], binary=True)
+
+
+def _applied(
+    heads: dict[bytes, _Head], appends: Sequence[_Rows]
+) -> list[tuple[int, int, bytes, bytes, int, bytes]]:
+    """The rows of one caller's appends; the heads move only where all of them fit."""
+    after, rows = dict[bytes, _Head](), list[tuple[int, int, bytes, bytes, int, bytes]]()
+    for append in appends:
+        head = after.get(append.name) or heads.get(append.name)
+        if head is None or head.length != append.seen:
+            raise JournalConflict(append.stream)
+        rows += [(head.stream, place, *row) for place, row in enumerate(append.records, start=head.length)]
+        length = head.length + len(append.records)
+        after[append.name] = _Head(stream=head.stream, length=length, due=append.due, moved=True)
+    heads.update(after)
+    return rows
+
+
+def _encoded(appends: Sequence[Append]) -> tuple[_Rows, ...]:
+    return tuple(
+        _Rows(
+            stream=append.stream,
+            name=_bytes(append.stream),
+            seen=append.seen,
+            due=None if append.due is None else _microseconds(append.due),
+            records=tuple(
+                (_bytes(one.kind), _bytes(one.body), _microseconds(one.at), _bytes(one.digest))
+                for one in append.records
+            ),
+        )
+        for append in appends
+    )
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InputRefused("a record or a stream's name holds half a character (a lone surrogate)") from error
+
+
+def _text(value: bytes) -> str:
+    return bytes(value).decode()
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+__all__ = ["PostgresJournal"]
