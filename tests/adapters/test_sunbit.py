@@ -518,6 +518,8 @@ async def test_a_purchase_that_we_did_not_start_goes_by_sunbits_number(referral:
         (4.875, None),
         (-1, None),
         ("NaN", None),
+        ("1E+400", None),
+        ("1E-400", None),
     ],
 )
 async def test_the_merchants_fee_is_told_apart_and_as_it_is_given(given: object, fee: str | None) -> None:

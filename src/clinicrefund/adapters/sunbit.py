@@ -327,9 +327,8 @@ def _trigger(kind: str, change: _Change, zone: ZoneInfo) -> RefundReported:
 
 def _fee(dollars: Decimal | None) -> Money | None:
     """As it is given; None for what is no amount in cents: the rest of the delivery is worth reading."""
-    if dollars is None or not dollars.is_finite() or dollars < 0 or dollars != round(dollars, 2):
-        return None
-    return _money(dollars)
+    in_cents = dollars is not None and dollars.is_finite() and 0 <= dollars < 10**9 and not dollars * 100 % 1
+    return _money(dollars) if dollars is not None and in_cents else None
 
 
 def _money(dollars: Decimal) -> Money:
