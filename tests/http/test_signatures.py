@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta
+from string import ascii_letters, digits
 from typing import Any
 
 import pytest
@@ -240,3 +241,15 @@ def test_a_shared_secret_is_compared_whole() -> None:
             verify_shared_secret(keys, given_)
     with pytest.raises(ConfigurationError):
         verify_shared_secret(Secret(""), "")
+
+
+def test_only_the_one_text_of_a_base64_signature_is_taken() -> None:
+    signature = base64.b64encode(hmac.digest(b"key", b"body", "sha256")).decode()
+    verify_hmac(Secret("key"), b"body", [signature], encoding="base64")
+    others = [signature[:-2] + letter + "=" for letter in ascii_letters + digits + "+/"]
+    whole = base64.b64decode(signature)
+    same = [one for one in others if one != signature and base64.b64decode(one) == whole]
+    assert len(same) == 3
+    for other in same:
+        with pytest.raises(WebhookRejected):
+            verify_hmac(Secret("key"), b"body", [other], encoding="base64")
