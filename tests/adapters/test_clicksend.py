@@ -354,8 +354,9 @@ async def test_only_our_own_text_to_that_number_is_found(phone: Phone) -> None:
     longer = Patient(patient_id="P-2", phone=f"{PHONE}1")
     await phone.sent(to=longer)  # a search for a number finds those that begin with it
     await phone.sent(step_id="cr-other", text="something else")
-    phone.clicksend.receive_sms(PHONE, STEP)
+    received = phone.clicksend.receive_sms(PHONE, STEP)
     assert await phone.find() is None
+    assert isinstance(await phone.find(received), Unknown)
     assert isinstance(await phone.find("00000000-0000-0000-0000-000000000000"), Unknown)
 
 

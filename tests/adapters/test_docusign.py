@@ -936,6 +936,22 @@ def test_the_stand_in_lists_by_what_it_is_asked() -> None:
     assert answer(docusign, "GET", f"{ENVELOPES}/{one}/custom_fields") == {"textCustomFields": []}
 
 
+def test_the_stand_in_answers_strangers_and_nonsense_as_docusign_does() -> None:
+    docusign = DocuSignStandIn()
+    assert answer(docusign, "GET", "/restapi/v2.1/nowhere")["errorCode"] == "RESOURCE_NOT_FOUND"
+    jwt_bearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    for form, word in [
+        (b"grant_type=password", "unsupported_grant_type"),
+        (f"grant_type={jwt_bearer}&assertion=garbage".encode(), "invalid_grant"),
+    ]:
+        assert docusign.answer("POST", "/oauth/token", SandboxRequest(body=form)).json["error"] == word  # type: ignore[index]
+    docusign._tokens["t"] = docusign.now() + timedelta(hours=1)
+    no_json = SandboxRequest(headers={"authorization": "Bearer t"}, body=b"{")
+    assert docusign.answer("POST", ENVELOPES, no_json) == error(400, "INVALID_REQUEST_BODY")
+    no_token = docusign.answer("GET", ENVELOPES, SandboxRequest())
+    assert no_token == error(401, "AUTHORIZATION_INVALID_TOKEN")
+
+
 def test_the_inventory_shows_nothing_of_patients() -> None:
     docusign = DocuSignStandIn()
     answer(docusign, "POST", ENVELOPES, DEFINITION)
