@@ -166,12 +166,33 @@ async def test_a_credit_note_is_allocated_to_an_invoice_that_is_open(books: Book
 
 
 @pytest.mark.anyio
-async def test_what_an_open_invoice_does_not_take_is_paid_out(books: Books) -> None:
-    await booked(books, books.invoice("120", paid="70"))
-    (note,), (payment,) = books.xero.notes(), books.xero.payments()
-    assert [one["Amount"] for one in note["Allocations"]] == [Decimal(50)]
-    assert payment["Amount"] == Decimal("35.10")
+@pytest.mark.parametrize(
+    ("paid", "allocated", "paid_out"),
+    [
+        ("0", ["85.10"], []),
+        ("40", ["45.10"], ["40.00"]),
+        ("70", ["15.10"], ["70.00"]),
+        ("85.10", [], ["85.10"]),
+        ("119.99", [], ["85.10"]),
+        ("120", [], ["85.10"]),
+    ],
+)
+async def test_what_the_books_saw_coming_in_goes_out_and_the_rest_is_allocated(
+    books: Books, paid: str, allocated: list[str], paid_out: list[str]
+) -> None:
+    await booked(books, books.invoice("120", paid=paid))
+    (note,) = books.xero.notes()
+    assert [one["Amount"] for one in note["Allocations"]] == [Decimal(one) for one in allocated]
+    assert [one["Amount"] for one in note["Payments"]] == [Decimal(one) for one in paid_out]
     assert note["Status"] == "PAID"
+
+
+@pytest.mark.anyio
+async def test_what_an_open_invoice_has_no_room_for_is_paid_out(books: Books) -> None:
+    await booked(books, books.invoice("50"))
+    (note,) = books.xero.notes()
+    assert [one["Amount"] for one in note["Allocations"]] == [50]
+    assert [one["Amount"] for one in note["Payments"]] == [Decimal("35.10")]
 
 
 @pytest.mark.anyio
@@ -807,7 +828,7 @@ class WithHalfOpenInvoices(XeroStandIn):
 
     def seed(self, booking: Booking, /) -> Sequence[Reference]:
         contact = self.add_contact(booking.patient.patient_id)
-        invoice = self.add_invoice(contact, Money.of("120", "USD"), paid=Money.of("119.99", "USD"))
+        invoice = self.add_invoice(contact, Money.of("120", "USD"), paid=Money.of("0.01", "USD"))
         return (Reference("xero", "invoice", invoice),)
 
 

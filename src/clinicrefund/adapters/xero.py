@@ -107,9 +107,10 @@ class XeroConfig:
 
 
 class XeroLedger:
-    """`Ledger`: a refund becomes a credit note for the patient, allocated to an open invoice, else paid out.
+    """`Ledger`: a refund becomes a credit note for the patient, paid out like the payment that it gives back.
 
-    Without ``Reference("xero", "invoice", …)`` it is paid out. Without that and ``Reference("xero", "contact", …)``
+    Where the invoice never showed that payment and is open, the note is allocated to it instead. Without
+    ``Reference("xero", "invoice", …)`` it is paid out. Without that and ``Reference("xero", "contact", …)``
     the contact is found by the patient's number, or created under it.
     """
 
@@ -179,9 +180,9 @@ class XeroLedger:
         return reply.into(Notes).first or Unknown(why="Xero answered without the credit note")
 
     async def _close(self, note: Note, invoice: Invoice | None, entry: LedgerEntry) -> Outcome:
-        """What is open of the note goes to the invoice as far as that is open, and the rest is paid out."""
+        """What the books saw coming in is paid out; what they never saw goes to the invoice, which is open for it."""
         open_still = note.RemainingCredit
-        share = min(open_still, invoice.takes(entry.amount.currency)) if invoice is not None else Decimal(0)
+        share = invoice.takes(open_still, entry.amount.currency) if invoice is not None else Decimal(0)
         if invoice is not None and share:
             reply = await self.session.send(_allocate(note, invoice, share, entry))
             problem = problem_of(reply)

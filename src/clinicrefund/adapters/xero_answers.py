@@ -46,18 +46,22 @@ class Contacts:
 
 @attrs.frozen(kw_only=True)
 class Invoice:
-    """``AmountDue`` is what is still to be paid or credited."""
+    """``AmountDue`` is what is still to be paid or credited, ``AmountPaid`` what the books saw coming in."""
 
     InvoiceID: str
     Status: str
     Contact: Contact
     AmountDue: Decimal = Decimal(0)
+    AmountPaid: Decimal = Decimal(0)
     CurrencyCode: str | None = None
 
-    def takes(self, currency: str, /) -> Decimal:
-        """How much of a credit note in that currency it can take."""
+    def takes(self, credit: Decimal, currency: str, /) -> Decimal:
+        """How much of a credit goes to it: what went back without having come in here, as far as it is open.
+
+        The rest left as money, and the account that it came into must show that.
+        """
         fits = self.Status == "AUTHORISED" and self.CurrencyCode in (None, currency)
-        return self.AmountDue if fits else Decimal(0)
+        return min(self.AmountDue, max(credit - self.AmountPaid, Decimal(0))) if fits else Decimal(0)
 
 
 @attrs.frozen(kw_only=True)
