@@ -26,6 +26,7 @@ OUTER_RINGS = {
         "journals",
         "messages",
         "orchestrator",
+        "practice",
     ),
     *("ports", "sending", "shell", "testing", "web"),
 }

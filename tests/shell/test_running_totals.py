@@ -161,3 +161,17 @@ async def test_a_void_in_the_portal_while_the_case_waits_is_taken_for_the_refund
         case = await one.r.refunds.handle(one.r.cancelled(by=Actor.CLINIC))
         assert (case.ended, case.tasks) == (EndReason.REFUNDED, ())
         assert [request for request in one.sunbit.requests if request.startswith("PUT")] == []
+
+
+@pytest.mark.anyio
+async def test_where_the_look_up_shows_what_is_left_no_more_goes_back_than_was_paid() -> None:
+    """No page says whether it shows the original: if it does not, the same money counts twice, to the safe side."""
+    async with desk() as one:
+        one.sunbit.shows_net = True
+        case = await one.cancelled()
+        assert case.ended is EndReason.REFUNDED
+        await one.told()
+        await one.r.refunds.amend(case.case_id, refund=usd("120.00"), by="ada", reason="a waiver")
+        case = await one.r.work(case.case_id, days=1)
+        assert [task.kind for task in case.tasks] == [TaskKind.SHORTAGE]
+        assert one.sunbit.refunded(one.payment) == usd("60.00")
