@@ -197,6 +197,10 @@ def test_a_standard_webhook_is_verified_and_made_as_in_the_worked_vector() -> No
     }
 
 
+def test_a_key_may_come_without_its_padding() -> None:
+    assert verify_standard(key=Secret(STANDARD_KEY.reveal().rstrip("="))) == STANDARD_AT
+
+
 def test_of_several_standard_signatures_and_keys_one_may_fit() -> None:
     old = Secret("whsec_" + base64.b64encode(b"o" * 32).decode())
     assert verify_standard(f"v1a,AAAA v1,AAAA {STANDARD_SIGNATURE}", key=[old, STANDARD_KEY]) == STANDARD_AT
@@ -212,6 +216,7 @@ def test_of_several_standard_signatures_and_keys_one_may_fit() -> None:
         {"signatures": "v1,XOf853"},
         {"signatures": "v1,\u00e9"},
         {"message": "evt-1002"},
+        {"message": ""},
         {"message": "\ud800"},
         {"seconds": "1795280646"},
         {"seconds": ""},

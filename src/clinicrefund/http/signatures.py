@@ -111,6 +111,8 @@ def verify_standard_webhook(
     HMAC-SHA256 over message, seconds and body, joined by full stops; keys as in `standard_webhook_key`. Returns the
     signed moment. Several signatures may stand in one header, with a blank between them.
     """
+    if not message:
+        raise WebhookRejected("the delivery has no webhook-id")
     signed = f"{message}.{seconds}.".encode("utf-8", "surrogatepass") + body
     given = [text for scheme, _, text in (one.partition(",") for one in signatures.split()) if scheme == "v1"]
     keys = [standard_webhook_key(one) for one in _present(key)]
@@ -131,8 +133,9 @@ def standard_webhook_headers(key: Secret, body: bytes, /, *, message: str, at: d
 
 def standard_webhook_key(key: Secret, /) -> bytes:
     """The bytes of a key like ``whsec_...``: base64 of 24 to 64 bytes. Else `ConfigurationError`."""
+    text = key.reveal().removeprefix("whsec_").rstrip("=")
     try:
-        raw = b64decode(key.reveal().removeprefix("whsec_"), validate=True)
+        raw = b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:
         raw = b""
     if len(raw) not in _STANDARD_KEY_BYTES:

@@ -53,6 +53,7 @@ _KINDS = ("Appointment", "PaymentReconciliation", "Subscription")
 
 class FHIRStandIn(StandIn):
     """``page_size``: the largest page of a search. ``patches``, ``updates``, ``history``: what it allows with a visit.
+    ``versioned``: whether a change must name the version that it is made to.
 
     It has a subscription with payload from the start, unless ``subscribed=False``.
     """
@@ -63,7 +64,7 @@ class FHIRStandIn(StandIn):
     def __init__(self, *, subscribed: bool = True) -> None:
         super().__init__()
         self.page_size = 100
-        self.patches = self.updates = self.history = True
+        self.patches = self.updates = self.history = self.versioned = True
         self.tokens = IssuedTokens(first="", life=timedelta(minutes=5))
         self._held: dict[str, dict[str, list[Object]]] = {kind: {} for kind in _KINDS}
         self._made = 0
@@ -273,9 +274,9 @@ class FHIRStandIn(StandIn):
 
     def _matched(self, request: SandboxRequest) -> Object:
         held, given = self._newest(request), request.header("if-match")
-        if not given:
+        if not given and self.versioned:
             raise RefusedByFHIR(400, "required", "If-Match is needed")
-        if given != etag(held):
+        if given and given != etag(held):
             raise RefusedByFHIR(412, "conflict", "it was changed since")
         return held
 

@@ -31,7 +31,7 @@ class RefusedByFHIR(Exception):
 
 def issue(status: int, code: str, words: str = "", /) -> SandboxReply:
     """An OperationOutcome."""
-    told = {"severity": "error", "code": code, "diagnostics": words}
+    told = {"severity": "error", "code": code, **({"diagnostics": words} if words else {})}
     return fhir({"resourceType": "OperationOutcome", "issue": [told]}, status=status)
 
 
@@ -163,6 +163,9 @@ def statement(*, patches: bool, updates: bool, history: bool) -> Object:
     codes += ["patch"] * patches + ["update"] * updates + ["history-instance"] * history
     return {
         "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": "2026-11-01",
+        "kind": "instance",
         "fhirVersion": "4.0.1",
         "format": ["json"],
         "patchFormat": ["application/json-patch+json"],
