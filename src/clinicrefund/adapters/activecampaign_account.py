@@ -5,13 +5,14 @@ Base URL and token: https://developers.activecampaign.com/reference/url
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Self
 
 import attrs
 
 from clinicrefund.case.status import MoneyState
 from clinicrefund.checks import filled
+from clinicrefund.environment import listed, money_states, paired
 from clinicrefund.errors import ConfigurationError
 from clinicrefund.secret import Secret, secret
 
@@ -40,10 +41,6 @@ def _root(url: str) -> str:
     return url.rstrip("/").removesuffix("/api/3")
 
 
-def _states(values: Collection[MoneyState]) -> frozenset[MoneyState]:
-    return frozenset(values)
-
-
 def _texts(values: Collection[str]) -> frozenset[str]:
     return frozenset(values)
 
@@ -65,7 +62,7 @@ class ActiveCampaignConfig:
     reference_field: str = attrs.field(validator=_number)
     fields: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_numbers)
     states: Collection[MoneyState] = attrs.field(
-        default=(MoneyState.SETTLED, MoneyState.NOTHING_DUE), converter=_states
+        default=(MoneyState.SETTLED, MoneyState.NOTHING_DUE), converter=money_states
     )
     create_missing: bool = False
     active_statuses: Collection[str] = attrs.field(default=(ACTIVE,), converter=_texts)
@@ -80,22 +77,14 @@ class ActiveCampaignConfig:
         """
         if not (base_url := env.get("ACTIVECAMPAIGN_URL")):
             return None
-        fields = (pair.partition("=") for pair in _listed(env.get("ACTIVECAMPAIGN_FIELDS", "")))
         return cls(
             base_url=base_url,
             api_token=env.get("ACTIVECAMPAIGN_API_TOKEN", ""),
             automation=env.get("ACTIVECAMPAIGN_AUTOMATION", ""),
             reference_field=env.get("ACTIVECAMPAIGN_REFERENCE_FIELD", ""),
-            fields={number: name for number, _, name in fields},
-            states=[
-                MoneyState(state)
-                for state in _listed(env.get("ACTIVECAMPAIGN_STATES", "settled,nothing_due"))
-            ],
+            fields=paired(env.get("ACTIVECAMPAIGN_FIELDS", "")),
+            states=listed(env.get("ACTIVECAMPAIGN_STATES", "settled,nothing_due")),
             create_missing=env.get("ACTIVECAMPAIGN_CREATE_MISSING") == "1",
-            active_statuses=_listed(env.get("ACTIVECAMPAIGN_ACTIVE_STATUSES", ACTIVE)),
+            active_statuses=listed(env.get("ACTIVECAMPAIGN_ACTIVE_STATUSES", ACTIVE)),
             live=env.get("ACTIVECAMPAIGN_LIVE") != "0",
         )
-
-
-def _listed(text: str) -> Sequence[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]

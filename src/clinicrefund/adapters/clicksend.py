@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 
 from clinicrefund.checks import filled
+from clinicrefund.environment import whole
 from clinicrefund.errors import ConfigurationError
 from clinicrefund.http import Basic, HttpCall, HttpReply, Limits, Session
 from clinicrefund.http.forms import form_pairs
@@ -129,7 +130,7 @@ class ClickSendConfig:
             sender=env.get("CLICKSEND_FROM"),
             webhook_secret=env.get("CLICKSEND_WEBHOOK_SECRET"),
             second_webhook_secret=env.get("CLICKSEND_SECOND_WEBHOOK_SECRET"),
-            most_parts=int(env.get("CLICKSEND_MOST_PARTS", "6")),
+            most_parts=whole(env, "CLICKSEND_MOST_PARTS", 6),
             staff_number=env.get("CLICKSEND_STAFF_NUMBER"),
             live=env.get("CLICKSEND_LIVE") != "0" and username not in TEST_LOGINS,
         )

@@ -5,7 +5,7 @@ JWT grant and base URI: https://developers.docusign.com/platform/auth/jwt-grant/
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -15,6 +15,7 @@ import attrs
 
 from clinicrefund.case.status import MoneyState
 from clinicrefund.checks import filled
+from clinicrefund.environment import listed, money_states, paired
 from clinicrefund.errors import CredentialsRefused, RateLimited
 from clinicrefund.http import BoundSession, HttpCall, HttpReply, JwtGrant, Limits, Session
 from clinicrefund.secret import Secret, optional_secret, secret
@@ -26,10 +27,6 @@ TABS = {"RefundAmount": "refund", "RefundReference": "reference"}
 """By the label of a text tab in the template: the name of the message's value that goes into it."""
 
 _SLOW_DOWN = re.compile(r"(hourly|burst)_\w*limit_exceeded", re.IGNORECASE)
-
-
-def _states(values: Collection[MoneyState]) -> frozenset[MoneyState]:
-    return frozenset(values)
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +47,7 @@ class DocuSignConfig:
     template_id: str = attrs.field(validator=filled)
     role: str = attrs.field(default="Patient", validator=filled)
     tabs: Mapping[str, str] = attrs.field(factory=lambda: dict(TABS))
-    states: Collection[MoneyState] = attrs.field(default=(MoneyState.SETTLED,), converter=_states)
+    states: Collection[MoneyState] = attrs.field(default=(MoneyState.SETTLED,), converter=money_states)
     connect_key: Secret | None = attrs.field(default=None, converter=optional_secret)
     second_connect_key: Secret | None = attrs.field(default=None, converter=optional_secret)
     webhook_url: str | None = None
@@ -71,8 +68,6 @@ class DocuSignConfig:
         if not (integration_key := env.get("DOCUSIGN_INTEGRATION_KEY")):
             return None
         path = env.get("DOCUSIGN_PRIVATE_KEY_FILE")
-        tabs = (pair.partition("=") for pair in _listed(env.get("DOCUSIGN_TABS", "")))
-        states = _listed(env.get("DOCUSIGN_STATES", MoneyState.SETTLED.value))
         return cls(
             integration_key=integration_key,
             user_id=env.get("DOCUSIGN_USER_ID", ""),
@@ -80,8 +75,8 @@ class DocuSignConfig:
             private_key=Path(path).read_text() if path else "",
             template_id=env.get("DOCUSIGN_TEMPLATE_ID", ""),
             role=env.get("DOCUSIGN_ROLE") or "Patient",
-            tabs={label: name for label, _, name in tabs} or TABS,
-            states=[MoneyState(state) for state in states],
+            tabs=paired(env.get("DOCUSIGN_TABS", "")) or TABS,
+            states=listed(env.get("DOCUSIGN_STATES", "settled")),
             connect_key=env.get("DOCUSIGN_CONNECT_KEY"),
             second_connect_key=env.get("DOCUSIGN_SECOND_CONNECT_KEY"),
             webhook_url=env.get("DOCUSIGN_WEBHOOK_URL"),
@@ -186,7 +181,3 @@ def _check_limits(reply: HttpReply) -> None:
             status=reply.status,
             code=code,
         )
-
-
-def _listed(text: str) -> Sequence[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
