@@ -17,7 +17,8 @@ from clinicrefund.model import Channel
 from clinicrefund.requests import ENGLISH, CancellationRules, Found, Meaning, Phrases, Reading, Sign
 
 RULES = CancellationRules()
-MESSAGES = Path(__file__).parent / "data" / "cancellation_messages.tsv"
+DATA = Path(__file__).parent / "data"
+MESSAGES = DATA / "cancellation_messages.tsv"
 CHANNELS = {"sms": Channel.SMS, "email": Channel.EMAIL, "form": Channel.AUTOMATION}
 LABELS = {
     "clear": Meaning.CANCEL,
@@ -45,6 +46,10 @@ def _messages() -> Iterator[Labelled]:
     for line in MESSAGES.read_text(encoding="utf-8").splitlines()[1:]:
         number, label, language, channel, words = line.split("\t")
         yield Labelled(int(number), label, language, CHANNELS[channel], words.replace("\\n", "\n"))
+
+
+def _lines(name: str) -> list[str]:
+    return (DATA / name).read_text(encoding="utf-8").splitlines()
 
 
 EVERY = tuple(_messages())
@@ -91,6 +96,16 @@ def test_most_of_what_is_no_cancellation_asks_nobody() -> None:
     none = [one for one in EVERY if one.label == "not"]
     quiet = [one for one in none if one.read().meaning is Meaning.NOT_A_CANCELLATION]
     assert len(quiet) >= 0.9 * len(none)
+
+
+@pytest.mark.parametrize("words", _lines("never_clear.txt"))
+def test_messages_written_to_mislead_the_rules_are_not_clear(words: str) -> None:
+    assert read(words) is not Meaning.CANCEL
+
+
+@pytest.mark.parametrize("words", _lines("never_dropped.txt"))
+def test_somebody_who_may_not_come_is_never_passed_over(words: str) -> None:
+    assert read(words) is not Meaning.NOT_A_CANCELLATION
 
 
 def test_opt_out_words_are_all_found() -> None:

@@ -151,11 +151,12 @@ ENGLISH = Phrases(
         "should the", "should my",
     ),
     maybe=(
-        "maybe", "may", "might", "perhaps", "possibly", "probably", "thinking", "thought", "i think",
-        "guess", "considering", "not sure", "unsure", "could cancel", "i could", "hope", "hoping",
-        "hopefully", "likely", "tempted", "planning", "about to", "supposed to", "let you know",
-        "wanted to", "was going to", "not certain", "dont know", "do not know", "no idea", "idk",
-        "tentatively", "potentially", "believe", "consider", "suppose", "would rather", "debating", "doubt",
+        "maybe", "looks like", "seems like", "let me check", "afford", "may", "might", "perhaps",
+        "possibly", "probably", "thinking", "thought", "i think", "guess", "considering", "not sure",
+        "unsure", "could cancel", "i could", "hope", "hoping", "hopefully", "likely", "tempted", "planning",
+        "about to", "supposed to", "let you know", "wanted to", "was going to", "not certain", "dont know",
+        "do not know", "no idea", "idk", "tentatively", "potentially", "believe", "consider", "suppose",
+        "would rather", "debating", "doubt",
     ),
     retracted=(
         "never mind", "nevermind", "nvm", "just kidding", "kidding", "jk", "joking", "joke",
@@ -167,12 +168,13 @@ ENGLISH = Phrases(
         "put it back", "put me back", "not true", "i was wrong", "hold off",
     ),
     sarcasm=(
-        "why dont you", "love paying", "oh great", "thanks for nothing", "yeah right", "lol", "lmao",
-        "haha", "hahaha", "as usual", "whatever", "i love how", "since you never", "just cancel everything",
-        "might as well", "go figure", "big surprise", "how nice", "wonderful service", "great service",
-        "what a joke", "\U0001f644", "\U0001f602", "\U0001f923", "\U0001f643", "\U0001f610", "\U0001f621",
-        "\U0001f620", "\U0001f92c", "sarcasm", "bravo", "guess ill", "why would i", "this is a test",
-        "testing", "fine cancel", "sure cancel", "of course you", "typical", "brilliant",
+        "why dont you", "said no one", "said nobody", "love paying", "oh great", "thanks for nothing",
+        "yeah right", "lol", "lmao", "haha", "hahaha", "as usual", "whatever", "i love how",
+        "since you never", "just cancel everything", "might as well", "go figure", "big surprise",
+        "how nice", "wonderful service", "great service", "what a joke", "\U0001f644", "\U0001f602",
+        "\U0001f923", "\U0001f643", "\U0001f610", "\U0001f621", "\U0001f620", "\U0001f92c", "sarcasm",
+        "bravo", "guess ill", "why would i", "this is a test", "testing", "fine cancel", "sure cancel",
+        "of course you", "typical", "brilliant",
     ),
     people=(
         "son", "sons", "daughter", "daughters", "husband", "husbands", "wife", "wifes", "mother", "mothers",
@@ -188,6 +190,15 @@ ENGLISH = Phrases(
         "all", "both", "every", "everything", "appointments", "appts", "visits", "sessions", "bookings",
         "second", "first", "other one", "two", "three", "one of", "them", "any", "each", "remaining",
         "rest", "series", "recurring", "future", "only the", "exams", "treatments", "standing",
+    ),
+    elsewhere=(
+        "at the other", "at another", "with another", "with the other", "at a different",
+        "with a different", "not yours", "next door", "across the street", "somewhere else", "other office",
+        "other clinic",
+    ),
+    late=(
+        "late", "on time", "until", "till", "before", "by", "early", "earlier", "right away", "alone",
+        "without", "minutes", "min", "mins", "delayed", "behind", "moved", "changed",
     ),
     reported=(
         "says", "said", "told", "tells", "asked", "asks", "wrote", "writes", "wants me", "wants us",
@@ -214,7 +225,8 @@ ENGLISH = Phrases(
         "if someone", "if somebody", "if anyone", "asked you to", "ask you to",
     ),
     moving=(
-        "reschedule", "rescheduled", "rescheduling", "resched", "rebook", "re book", "move my", "move it",
+        "reschedule", "book another", "schedule another", "another appointment", "schedule a new",
+        "book a new", "rescheduled", "rescheduling", "resched", "rebook", "re book", "move my", "move it",
         "move the", "change my appointment", "change my appt", "change the", "change it", "change my time",
         "another day", "another time", "another date", "different day", "different time", "different date",
         "instead", "push my", "push it", "push back", "postpone", "postponed", "switch", "earlier",

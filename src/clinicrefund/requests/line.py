@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Self
 
 import attrs
 
@@ -27,9 +28,7 @@ class Line:
     names_visit: bool
 
     @classmethod
-    def of(
-        cls, sentence: Sentence, words: Sequence[str], hits: Sequence[Hit], *, names_visit: bool
-    ) -> "Line":
+    def of(cls, sentence: Sentence, words: Sequence[str], hits: Sequence[Hit], *, names_visit: bool) -> Self:
         """The sentence, with its words as they were meant, and the phrases in them."""
         clause: list[int] = []
         pause: list[int] = []

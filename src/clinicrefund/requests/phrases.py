@@ -92,6 +92,10 @@ class Phrases:
     people: tuple[str, ...] = _list()
     """Whose visit it may be instead: ``son``, ``wife``."""
     several: tuple[str, ...] = _list()
+    elsewhere: tuple[str, ...] = _list()
+    """What says that the visit is not at this clinic: ``at the other``."""
+    late: tuple[str, ...] = _list()
+    """What makes of an absence a delay: ``on time``, ``until``."""
     reported: tuple[str, ...] = _list()
     policy: tuple[str, ...] = _list()
     past: tuple[str, ...] = _list()

@@ -21,6 +21,7 @@ _ANYWHERE = {
     "retracted": Sign.RETRACTED,
     "sarcasm": Sign.SARCASM,
     "moving": Sign.MOVING,
+    "elsewhere": Sign.OTHER_OBJECT,
     "do_not": Sign.NEGATED,
 }
 _MOST_REASONS = 8

@@ -70,7 +70,8 @@ class SpokenLine(Line):
         if key.of == "absent":
             if named is None or frame is None:
                 return None, []
-            return Found(Sign.ABSENCE, key.phrase), self._doubts(key, negated)
+            late = [Found(Sign.TROUBLE, hit.phrase) for hit in self.of_list("late")]
+            return Found(Sign.ABSENCE, key.phrase), [*self._doubts(key, negated), *late]
         if frame is None or negated is not None:
             if frame is not None and negated is not None:
                 return None, [Found(Sign.NEGATED, negated.phrase)]
@@ -169,6 +170,8 @@ class SpokenLine(Line):
         upto = visit.start if visit is not None else stop
         span = range(key.end, upto)
         for at in span:
+            if hit := self.at(at, *KEYS):
+                return Found(Sign.UNKNOWN_USE, hit.phrase)
             if hit := self.at(at, "people"):
                 return Found(Sign.SOMEBODY_ELSE, hit.phrase)
             if hit := self.at(at, "several"):

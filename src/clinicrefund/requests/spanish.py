@@ -143,6 +143,10 @@ SPANISH = Phrases(
         "primera", "las dos", "los dos", "dos", "cada", "cualquier", "resto", "otra cita", "visitas",
         "siguientes",
     ),
+    elsewhere=("en la otra", "en otra", "con la otra", "con otra", "con el otro", "con otro", "no la suya"),
+    late=(
+        "a tiempo", "antes de", "antes", "hasta", "minutos", "más tarde", "puntual", "sin", "sola", "solo",
+    ),
     reported=(
         "dice", "dicen", "dijo", "dijeron", "pidió", "pidieron", "escribió", "según", "me llegó", "recibí",
         "responda", "responder", "el mensaje", "quiere que", "me dijeron",
@@ -160,7 +164,8 @@ SPANISH = Phrases(
         "semana pasada", "mes pasado", "ayer", "han cancelado", "habían", "había",
     ),
     moving=(
-        "reprogramar", "reprogramen", "reprograme", "reagendar", "reagende", "reagenden", "cambiar",
+        "reprogramar", "agendar", "agende", "agenden", "hacer otra", "sacar otra", "pedir otra",
+        "tomar otra", "reprogramen", "reprograme", "reagendar", "reagende", "reagenden", "cambiar",
         "cambio", "cambien", "mover", "mueva", "muevan", "otra fecha", "otro día", "otra hora", "otra cita",
         "aplazar", "posponer", "pasar la cita", "pasar mi cita", "pasarla", "más temprano", "más tarde",
         "antes posible", "adelantar", "retrasar", "recorrer", "nueva cita", "deme otra", "denme otra",
