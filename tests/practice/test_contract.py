@@ -82,6 +82,13 @@ def test_what_a_contract_cannot_say_is_refused_when_it_is_made(changes: dict[str
         SIMPLEPRACTICE.bent(**changes)
 
 
+def test_a_contract_without_the_words_that_are_set_is_refused() -> None:
+    words = dict(SIMPLEPRACTICE.words)
+    del words[VisitWord.NO_SHOW]
+    with pytest.raises(ConfigurationError, match="'no_show'"):
+        attrs.evolve(SIMPLEPRACTICE, words=words)
+
+
 def test_what_is_given_replaces_and_the_rest_stays() -> None:
     bent = SIMPLEPRACTICE.bent(
         envelopes={"refund": "data"},
@@ -110,8 +117,16 @@ def test_fields_and_envelopes_are_dotted() -> None:
     assert bent.read(said, "refund", Seen) == Seen(reference="r-1", status="succeeded")
 
 
+def test_a_name_may_be_a_whole_number_there() -> None:
+    read = SIMPLEPRACTICE.read(reply('{"id": 44871, "status": "Show"}'), "appointment", Seen)
+    assert read == Seen(reference="44871", status="Show")
+    with pytest.raises(Unavailable):
+        SIMPLEPRACTICE.read(reply('{"id": true}'), "appointment", Seen)
+
+
 @pytest.mark.parametrize(
-    "body", ['{"result": []}', '{"result": null}', "{}", "[]", "3", '{"result": {"id": 5}}', '{"result": {}}']
+    "body",
+    ['{"result": []}', '{"result": null}', "{}", "[]", "3", '{"result": {"id": 5.5}}', '{"result": {}}'],
 )
 @pytest.mark.parametrize(("effect", "error"), [(False, Unavailable), (True, OutcomeUnknown)])
 def test_an_answer_of_another_shape_is_unreadable_and_is_not_shown(

@@ -52,6 +52,10 @@ class VisitWord(Enum):
     RESCHEDULED = "rescheduled"
 
 
+_SPELT: Final = (VisitWord.BOOKED, VisitWord.CANCELLED, VisitWord.NO_SHOW)
+_NAMES: Final = frozenset({"reference", "patient", "payment", "version", "key"})
+
+
 @attrs.frozen(kw_only=True)
 class Failure:
     """A refusal. ``code`` is the far side's, however it is spelt; ``kind`` is the same without case and signs."""
@@ -112,6 +116,8 @@ class Contract:
             raise ConfigurationError(
                 f"a contract knows no value {strange[0]!r}; in braces may stand {', '.join(sorted(VALUES))}"
             )
+        if missing := [word.value for word in _SPELT if word not in self.words]:
+            raise ConfigurationError(f"a contract must say how {missing[0]!r} is written; add it to words")
 
     def bent(
         self,
@@ -212,7 +218,8 @@ class Contract:
             for name, path in self.fields.items()
             if name.startswith(f"{kind}.") and path
         }
-        found = {name: _dug(cast("object", value), path) for name, path in asked.items()}
+        dug = {name: _dug(cast("object", value), path) for name, path in asked.items()}
+        found = {name: _named_by(one) if name in _NAMES else one for name, one in dug.items()}
         try:
             return structure_value({name: one for name, one in found.items() if one is not None}, shape)
         except Unreadable as unreadable:
@@ -235,6 +242,11 @@ class Contract:
         words = {spelt.lower(): word for word, spelt in self.words.items()}
         words |= {spelt.lower(): word for spelt, word in self.read_as.items()}
         return words.get(text.strip().lower())
+
+
+def _named_by(value: object) -> object:
+    """Names are text; some write theirs as whole numbers."""
+    return str(value) if type(value) is int else value
 
 
 def _text(values: Values, name: str) -> str:
