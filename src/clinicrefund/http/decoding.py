@@ -55,7 +55,8 @@ def _converter() -> "Converter":
 def _text(value: Any, _: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not text")
-    return value
+    # JSON can hold half a character (a lone surrogate), which no journal can keep: it becomes U+FFFD.
+    return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _whole(value: Any, _: object) -> int:
