@@ -274,6 +274,11 @@ def test_a_card_number_in_the_words_is_removed() -> None:
     assert "4242" not in request.words
 
 
+def test_half_a_character_in_the_words_loses_no_request() -> None:
+    request = the(asked(YES, answer("text", "sorry \ud83d", "words")))
+    assert request.words == f"{ASKS}\nsorry \ufffd"
+
+
 def test_what_was_only_begun_asks_for_nothing() -> None:
     assert asked(answers=None, submitted_at="0001-01-01T00:00:00Z") is None
 
