@@ -31,7 +31,7 @@ from clinicrefund import (
 from clinicrefund.case.events import AddressOptedOut, DeliveryWorked, Effect
 from clinicrefund.case.ids import delivery_stream, opt_out_stream
 from clinicrefund.requests import Meaning, Sign
-from clinicrefund.shell.intake import delivery_id
+from clinicrefund.shell.intake import as_told, delivery_id
 from clinicrefund.shell.streams import read
 from clinicrefund.testing import Sandbox
 from clinicrefund.testing.sandbox import PUBLIC_URL
@@ -317,6 +317,21 @@ async def test_without_rules_every_message_is_a_question_as_before() -> None:
 
 
 # ---- whose word it is ----------------------------------------------------------------------------------------------
+
+
+async def test_a_fact_names_its_teller_by_the_key_that_brought_it() -> None:
+    async with rig(sandbox=Sandbox(StripeStandIn(), AthenahealthStandIn(), CalendlyStandIn())) as r:
+        clinic = await r.refunds.clinic_of("")
+        sources = {"ours": clinic.webhooks["athenahealth"], "booking-page": clinic.webhooks["calendly"]}
+        clinic = attrs.evolve(clinic, webhooks=sources)
+        fact = r.cancelled()
+        expected = {"ours": ToldBy.EHR, "booking-page": ToldBy.SCHEDULER, "host": ToldBy.HOST}
+        for key, told_by in expected.items():
+            assert as_told(fact, clinic, key) == attrs.evolve(fact, told_by=told_by)
+        named = attrs.evolve(fact, told_by=ToldBy.MESSAGE)
+        assert as_told(named, clinic, "ours") == named, "a source that says whose word it is knows better"
+        request = asked(r, book(r), CLEAR)
+        assert as_told(request, clinic, "ours") is request
 
 
 async def test_a_scheduler_the_ehr_and_a_text_name_themselves_in_the_decision() -> None:
