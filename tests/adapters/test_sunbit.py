@@ -181,6 +181,26 @@ async def test_keys_or_an_address_that_sunbit_does_not_take_are_credentials(desk
         await desk.gateway.get_payment(desk.payment)
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("prefix", "error"),
+    [
+        ("BAD_CREDENTIALS_", CredentialsRefused),
+        ("IP_NOT_ALLOWED_", CredentialsRefused),
+        ("TRANSACTION_NOT_ALLOWED_", CredentialsRefused),
+        ("PURCHASE_NOT_ALLOWED_", CredentialsRefused),
+        ("LOCATION_NOT_EXIST_", Unavailable),
+        ("WRONG_PURCHASE_", InputRefused),
+        ("INTERNAL_", Unavailable),
+    ],
+)
+async def test_every_outcome_that_the_sandbox_can_be_made_to_give_is_told_apart(
+    desk: Desk, prefix: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await desk.gateway.get_payment(f"{prefix}1")
+
+
 # ---- the refund ------------------------------------------------------------------------------------------------
 
 

@@ -39,6 +39,16 @@ ZONE = "America/Los_Angeles"
 
 _REASONS = ("PARTIAL_REFUND", "ERROR_CORRECTION")
 _ENDPOINT = "/epay/api/v1/epay"
+# What the beginning of a caller's transactionId makes the sandbox's look-up answer; published for it and the checkout.
+_FORCED = {
+    "BAD_CREDENTIALS_": 403,
+    "IP_NOT_ALLOWED_": 403,
+    "TRANSACTION_NOT_ALLOWED_": 403,
+    "PURCHASE_NOT_ALLOWED_": 403,
+    "LOCATION_NOT_EXIST_": 404,
+    "WRONG_PURCHASE_": 422,
+    "INTERNAL_": 500,
+}
 
 
 @attrs.define(kw_only=True)
@@ -145,6 +155,9 @@ class SunbitStandIn(StandIn):
     @route("GET", _ENDPOINT)
     def look_up(self, request: SandboxRequest) -> SandboxReply:
         reference, transaction = (request.query.get(name) for name in ("purchaseId", "transactionId"))
+        for prefix, status in _FORCED.items():
+            if (transaction or "").startswith(prefix):
+                return _failure(status, "forced", "forced by the transactionId")
         found = [
             p for p in self._purchases.values() if reference == p.reference or transaction == p.transaction
         ]
