@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinicrefund.adapters.clicksend import ClickSendConfig, ClickSendNotifier, ClickSendWebhooks
+from clinicrefund.adapters.clicksend import (
+    ClickSendConfig,
+    ClickSendFeed,
+    ClickSendNotifier,
+    ClickSendWebhooks,
+)
 from clinicrefund.case.status import Audience
 from clinicrefund.errors import (
     ConfigurationError,
@@ -22,7 +27,7 @@ from clinicrefund.errors import (
     Unavailable,
     WebhookRejected,
 )
-from clinicrefund.http import Unreadable
+from clinicrefund.http import Session, Unreadable
 from clinicrefund.model import Channel, Patient
 from clinicrefund.orders import Message
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
@@ -33,6 +38,7 @@ from clinicrefund.testing import (
     SandboxReply,
     SandboxRequest,
     VirtualClock,
+    check_feed,
     check_notifier,
     check_webhooks,
 )
@@ -680,6 +686,97 @@ def test_garbage_at_the_right_address_raises_nothing_else(body: bytes, kind: str
     except (StopIteration, Unreadable, WebhookRejected):
         return
     raise AssertionError("it waited for something")
+
+
+# ---- the feed --------------------------------------------------------------------------------------------------
+
+
+def feed_of(phone: Phone) -> ClickSendFeed:
+    return ClickSendFeed(CONFIG, phone.sandbox.session())
+
+
+async def read_all(phone: Phone, cursor: str | None = None) -> tuple[list[Trigger], str]:
+    found: list[Trigger] = []
+    more = True
+    while more:
+        page = await feed_of(phone).fetch(cursor, now=phone.sandbox.clock.now())
+        found += page.triggers
+        cursor, more = page.cursor, page.more
+    assert cursor is not None
+    return found, cursor
+
+
+@pytest.mark.anyio
+async def test_the_feed_tells_what_the_pushes_told_under_the_same_names(phone: Phone) -> None:
+    reference = await phone.sent()
+    failed = await phone.sent(text="another one", step_id="cr-other")
+    phone.clicksend.deliver(reference)
+    phone.clicksend.report(failed, 301, error_code=10)
+    phone.clicksend.receive_sms(PHONE, "please cancel")
+    phone.clicksend.receive_sms(PHONE, "STOP")
+    pushed = {trigger.delivery_id: trigger for trigger in await phone.told()}
+    told, _ = await read_all(phone)
+    assert {trigger.delivery_id for trigger in told} == set(pushed)
+    for trigger in told:
+        twin = pushed[trigger.delivery_id]
+        assert type(trigger) is type(twin)
+        if isinstance(trigger, CancellationRequested):
+            assert isinstance(twin, CancellationRequested)
+            assert (trigger.words, trigger.about, trigger.sender_verified) == (twin.words, twin.about, False)
+        if isinstance(trigger, DeliveryReported):
+            assert isinstance(twin, DeliveryReported)
+            assert (trigger.key, trigger.delivery) == (twin.key, twin.delivery)
+
+
+@pytest.mark.anyio
+async def test_the_feed_reads_page_by_page_within_one_span_of_time(phone: Phone) -> None:
+    for number in range(101):
+        phone.clicksend.receive_sms(PHONE, f"please cancel {number}")
+    told, _ = await read_all(phone)
+    assert len({trigger.delivery_id for trigger in told}) == 101
+    first, second = (request.query for request in phone.clicksend.seen[-2:])
+    assert (first["page"], second["page"]) == ("1", "2")
+    assert {**first, "page": ""} == {**second, "page": ""}
+    assert int(first["date_to"]) - int(first["date_from"]) == 86_400
+
+
+@pytest.mark.anyio
+async def test_a_delivery_of_yesterdays_text_is_told_and_the_cursor_moves_twice_a_day(phone: Phone) -> None:
+    reference = await phone.sent()
+    _, cursor = await read_all(phone)
+    phone.sandbox.clock.advance(timedelta(hours=11))
+    _, same = await read_all(phone, cursor)
+    assert same == cursor
+    phone.sandbox.clock.advance(timedelta(hours=12))
+    phone.clicksend.deliver(reference)
+    (report,), moved = await read_all(phone, cursor)
+    assert isinstance(report, DeliveryReported)
+    assert moved != cursor
+
+
+@attrs.frozen
+class FeedOfTexts:
+    stand_in: ClickSendStandIn = attrs.field(factory=ClickSendStandIn)
+
+    def feed(self, session: Session, /) -> ClickSendFeed:
+        feed = self.stand_in.adapters(session, str).feeds["clicksend"]
+        assert isinstance(feed, ClickSendFeed)
+        return feed
+
+    def happen(self, number: int, /) -> None:
+        self.stand_in.receive_sms(PHONE, f"please cancel {number}")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("visible_after", [timedelta(0), timedelta(minutes=30)])
+async def test_every_promise_of_a_feed_is_kept(visible_after: timedelta) -> None:
+    def bench() -> FeedOfTexts:
+        stand_in = ClickSendStandIn()
+        stand_in.visible_after = visible_after
+        return FeedOfTexts(stand_in)
+
+    report = await check_feed(bench)
+    assert report.passed, str(report)
 
 
 # ---- stand-in and adapter together -----------------------------------------------------------------------------

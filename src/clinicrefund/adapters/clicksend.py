@@ -8,43 +8,32 @@ Written for version 3 of the REST API, as of July 2026.
 ClickSend has no idempotency key. Our step id goes along as ``custom_string``, which the history and all pushes repeat.
 An answer of success says nothing of a message: each has a status of its own inside.
 
-Not covered: scheduling, lists and campaigns, other channels, rules (staff makes two by hand), pushes by GET, polling.
+Not covered: scheduling, lists and campaigns, other channels, rules (staff makes two by hand), pushes by GET,
+and the lists that rules of the kind POLL fill (the history holds the same).
 """
 
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Self
-from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
-from clinicrefund.checks import filled
-from clinicrefund.environment import whole
-from clinicrefund.errors import ConfigurationError
+from clinicrefund.adapters.clicksend_account import BASE_URL, OPT_OUT_WORDS, TEST_LOGINS, ClickSendConfig
+from clinicrefund.adapters.clicksend_inbound import ClickSendFeed, ClickSendWebhooks
 from clinicrefund.http import Basic, HttpCall, HttpReply, Limits, Session
-from clinicrefund.http.forms import form_pairs
-from clinicrefund.http.signatures import verify_shared_secret
 from clinicrefund.model import Channel
 from clinicrefund.orders import Message
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
-from clinicrefund.ports import Capabilities, Lookup, Received, WebhookRequest
-from clinicrefund.secret import Secret, optional_secret, secret
-from clinicrefund.triggers import (
-    ByContact,
-    ByReference,
-    CancellationRequested,
-    Delivery,
-    DeliveryReported,
-    OptedOut,
-    Trigger,
-)
+from clinicrefund.ports import Capabilities, Lookup
 
-BASE_URL = "https://rest.clicksend.com"
-TEST_LOGINS = frozenset({"nocredit", "notactive", "banned"})
-OPT_OUT_WORDS = frozenset({"STOP", "UNSUBSCRIBE", "END"})
-"""ClickSend's default and its suggestions. It keeps them for campaigns; for messages like ours, we must."""
+__all__ = [
+    "BASE_URL",
+    "OPT_OUT_WORDS",
+    "TEST_LOGINS",
+    "ClickSendConfig",
+    "ClickSendFeed",
+    "ClickSendNotifier",
+    "ClickSendWebhooks",
+]
 
 _TAKEN = frozenset({"Queued", "Completed", "Scheduled", "Sent"})
 _FAILED = frozenset({"Failed", "Cancelled", "CancelledAfterReview"})
@@ -70,70 +59,10 @@ _BY_STATUS = {
 _ERRORS = {"8": RefusalReason.BAD_ADDRESS, "9": RefusalReason.BAD_ADDRESS} | dict.fromkeys(
     ("10", "19"), RefusalReason.NOT_ALLOWED
 )
-_RECEIPTS = {"201": Delivery.DELIVERED, "301": Delivery.FAILED}
 _PAGE = 100
 _SECONDS = re.compile("[0-9]{1,11}")
 _NOT_GSM = re.compile(r"[^\x00-\x7f]|`")
 _GSM_TWICE = re.compile(r"[\^{}\\\[~\]|]")
-_SHORTEST_SECRET = 22
-"""128 bits in the alphabet of base64."""
-
-
-def _words(values: "frozenset[str] | set[str] | Sequence[str]") -> frozenset[str]:
-    return frozenset(value.upper() for value in values)
-
-
-@attrs.frozen(kw_only=True)
-class ClickSendConfig:
-    """``username`` and ``api_key``: the account's, or a subaccount's; never its password.
-
-    ``sender``: a number of your own at ClickSend, or a name that takes no replies; without it ClickSend takes a number
-    that many share. ``webhook_secret``: at least 22 random characters in the address that your rules push to, because
-    ClickSend signs nothing; ``second_webhook_secret`` while it is replaced. ``opt_out_words``: a text that is nothing
-    but one of them wants no more texts. ``most_parts``: the account's limit, beyond which ClickSend cuts a text off
-    without a word. ``staff_number`` gets what is meant for staff. ``live``: False for a trial, which only you can know.
-    """
-
-    username: str = attrs.field(validator=filled)
-    api_key: Secret = attrs.field(converter=secret)
-    sender: str | None = None
-    webhook_secret: Secret | None = attrs.field(default=None, converter=optional_secret)
-    second_webhook_secret: Secret | None = attrs.field(default=None, converter=optional_secret)
-    opt_out_words: frozenset[str] = attrs.field(default=OPT_OUT_WORDS, converter=_words)
-    most_parts: int = 6
-    staff_number: str | None = None
-    live: bool = attrs.field(
-        default=attrs.Factory(lambda self: self.username not in TEST_LOGINS, takes_self=True)
-    )
-    base_url: str = BASE_URL
-
-    def __attrs_post_init__(self) -> None:
-        for key in (self.webhook_secret, self.second_webhook_secret):
-            if key is not None and len(key.reveal()) < _SHORTEST_SECRET:
-                raise ConfigurationError(
-                    "ClickSendConfig.webhook_secret is too short to stand for a signature; take at least "
-                    f"{_SHORTEST_SECRET} random characters, as secrets.token_urlsafe() makes them"
-                )
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ, /) -> Self | None:
-        """From ``CLICKSEND_USERNAME``, ``CLICKSEND_API_KEY``, ``CLICKSEND_FROM``; None without the first.
-
-        And ``CLICKSEND_WEBHOOK_SECRET``, ``CLICKSEND_SECOND_WEBHOOK_SECRET``, ``CLICKSEND_MOST_PARTS``,
-        ``CLICKSEND_STAFF_NUMBER``, ``CLICKSEND_LIVE=0``.
-        """
-        if not (username := env.get("CLICKSEND_USERNAME")):
-            return None
-        return cls(
-            username=username,
-            api_key=env.get("CLICKSEND_API_KEY", ""),
-            sender=env.get("CLICKSEND_FROM"),
-            webhook_secret=env.get("CLICKSEND_WEBHOOK_SECRET"),
-            second_webhook_secret=env.get("CLICKSEND_SECOND_WEBHOOK_SECRET"),
-            most_parts=whole(env, "CLICKSEND_MOST_PARTS", 6),
-            staff_number=env.get("CLICKSEND_STAFF_NUMBER"),
-            live=env.get("CLICKSEND_LIVE") != "0" and username not in TEST_LOGINS,
-        )
 
 
 class ClickSendNotifier:
@@ -180,29 +109,6 @@ class ClickSendNotifier:
         return self._config.staff_number if message.to is None else message.to.phone
 
 
-class ClickSendWebhooks:
-    """`WebhookSource`: what patients text, and receipts of delivery.
-
-    ClickSend signs nothing. The address that it pushes to holds a secret of ours (``…/clicksend?secret=…``, or as the
-    last part of the path), so whoever has seen one delivery can make others: what comes here asks a person, and never
-    decides. Only an opt-out counts at once; it keeps texts back and nothing else.
-    """
-
-    platform = "clicksend"
-
-    def __init__(self, config: ClickSendConfig, /) -> None:
-        self.live = config.live
-        self.secret = config.webhook_secret or Secret("")
-        self._words = config.opt_out_words
-        self._secrets = [key for key in (self.secret, config.second_webhook_secret) if key is not None]
-
-    async def receive(self, request: WebhookRequest, /, *, now: datetime) -> Received:
-        verify_shared_secret(self._secrets, _secret_in(request.url))
-        fields = _fields(request)
-        told = _receipt(fields, now) if "status_code" in fields else _text(fields, self._words, now)
-        return Received(triggers=tuple(told), account=fields.get("user_id"))
-
-
 def _send_message(config: ClickSendConfig, message: Message, to: str) -> HttpCall:
     text = {
         "source": "clinicrefund",
@@ -226,21 +132,6 @@ def _parts(text: str) -> int:
     else:
         length, single, part = len(text) + len(_GSM_TWICE.findall(text)), 160, 153
     return 1 if length <= single else -(-length // part)
-
-
-def _secret_in(url: str) -> str:
-    parts = urlsplit(url)
-    given = parse_qs(parts.query).get("secret", [])
-    return given[-1] if given else parts.path.rstrip("/").rpartition("/")[2]
-
-
-def _fields(request: WebhookRequest) -> Mapping[str, str]:
-    """A form or JSON, as the rule says. Numbers come as text or as numbers."""
-    kind = request.header("content-type")
-    if kind.partition(";")[0].strip().lower() == "application/json":
-        told = request.into(dict[str, object])
-        return {name: str(value) for name, value in told.items() if value is not None}
-    return dict(form_pairs(kind, request.body))
 
 
 @attrs.frozen(kw_only=True)
@@ -341,31 +232,3 @@ def _became(row: _Row) -> Outcome:
 def _moment(seconds: object) -> datetime | None:
     text = str(seconds)
     return datetime.fromtimestamp(int(text), UTC) if _SECONDS.fullmatch(text) else None
-
-
-def _text(fields: Mapping[str, str], words: frozenset[str], now: datetime) -> Iterator[Trigger]:
-    text, sender, name = (fields.get(field, "").strip() for field in ("body", "from", "message_id"))
-    if not (text and sender and name):  # a picture without a word, or a push of something else
-        return
-    at = _moment(fields.get("timestamp")) or now
-    about, delivery_id = ByContact(around=at, phone=sender), f"clicksend:{name}"
-    if text.upper() in words:
-        yield OptedOut(
-            about=about, at=at, delivery_id=f"{delivery_id}:opt-out", channel=Channel.SMS, words=text
-        )
-        return
-    yield CancellationRequested(about=about, at=at, delivery_id=delivery_id, words=text, channel=Channel.SMS)
-
-
-def _receipt(fields: Mapping[str, str], now: datetime) -> Iterator[Trigger]:
-    name, code = fields.get("message_id", ""), fields["status_code"]
-    if not name or code not in _RECEIPTS or fields.get("message_type", "sms") != "sms":
-        return
-    yield DeliveryReported(
-        about=ByReference(platform="clicksend", kind="message", reference=name),
-        at=_moment(fields.get("timestamp")) or now,
-        delivery_id=f"clicksend:{name}:{code}",
-        reference=name,
-        delivery=_RECEIPTS[code],
-        key=fields.get("custom_string") or None,
-    )

@@ -73,7 +73,12 @@ class ClickSendStandIn(StandIn):
         self._made = 0
 
     def adapters(self, session: "Session", at: Reach, /) -> Adapters:
-        from clinicrefund.adapters.clicksend import ClickSendConfig, ClickSendNotifier, ClickSendWebhooks
+        from clinicrefund.adapters.clicksend import (
+            ClickSendConfig,
+            ClickSendFeed,
+            ClickSendNotifier,
+            ClickSendWebhooks,
+        )
 
         config = ClickSendConfig(
             username=USERNAME,
@@ -86,6 +91,7 @@ class ClickSendStandIn(StandIn):
         return Adapters(
             notifiers={"clicksend": ClickSendNotifier(config, session)},
             webhooks={"clicksend": ClickSendWebhooks(config)},
+            feeds={"clicksend": ClickSendFeed(config, session)},
         )
 
     # ---- what happens at ClickSend without us --------------------------------------------------------------------
@@ -96,6 +102,7 @@ class ClickSendStandIn(StandIn):
         last = next((row for row in reversed(self._rows) if row["to"] == sender), None)
         message = new_inbound(self._made, sender, SENDER, body, last, self.now())
         self._received.append(message)
+        self._taken_at[message["message_id"]] = self.now()
         self._unread.add(message["message_id"])
         self._push(message)
         return str(message["message_id"])
@@ -173,13 +180,15 @@ class ClickSendStandIn(StandIn):
     @route("GET", "/v3/sms/history")
     def list_history(self, request: SandboxRequest) -> SandboxReply:
         newest_first = request.query.get("order_by") == "date:desc"
+        dates = range(int(request.query.get("date_from", "0")), int(request.query.get("date_to", 10**11)) + 1)
         field, _, value = request.query.get("q", "").partition(":")
         # A search: what begins alike is found, too.
         found = [
             row
             for row in sorted([*self._rows, *map(_as_row, self._received)], key=_dated, reverse=newest_first)
             if (not field or str(row.get(field, "")).startswith(value.removesuffix("*")))
-            and self.is_visible(self._taken_at.get(row["message_id"], self.now()))
+            and _dated(row) in dates
+            and self.is_visible(self._taken_at[row["message_id"]])
         ]
         return answered(page_of(found, request.query))
 
