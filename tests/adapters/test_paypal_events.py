@@ -260,7 +260,7 @@ async def test_the_message_of_the_worked_example_is_what_is_verified(post: Post)
     }
     request = WebhookRequest(method="POST", url=URL, headers=headers, body=VECTOR_BODY)
     with (
-        mock.patch("clinicrefund.adapters.paypal_events.verify_certified") as verify,
+        mock.patch("clinicrefund.adapters.paypal_events.verify_signed") as verify,
         pytest.raises(Unreadable),
     ):
         await post.source().receive(request, now=START)
@@ -296,8 +296,15 @@ async def test_a_certificate_counts_between_its_dates_and_up_to_a_trusted_root(p
     for now in (datetime(2019, 12, 31, tzinfo=UTC), datetime(2120, 1, 1, tzinfo=UTC)):
         with pytest.raises(WebhookRejected, match="certificate"):
             await source.receive(request_of(an_event()), now=now)
-    with pytest.raises(WebhookRejected, match="root"):  # by the public roots, a made-up one is nobody's
-        await post.receive(an_event(), config=attrs.evolve(OFFLINE, roots=None))
+
+
+@pytest.mark.anyio
+async def test_a_certificate_that_leads_to_no_public_root_is_a_question_to_paypal(post: Post) -> None:
+    config = attrs.evolve(OFFLINE, roots=None)
+    assert (await post.receive(an_event(), config=config)).triggers
+    with pytest.raises(WebhookRejected):
+        await post.receive(an_event(), config=config, transmission_sig="AAAA")
+    assert post.paypal.requests.count(VERIFY) == 2
 
 
 @pytest.mark.anyio

@@ -37,8 +37,9 @@ class PayPalConfig:
     another one for sandbox and live. ``merchant_id``: the clinic that a partner's app acts for, with the partner's
     ``attribution_id``.
 
-    ``verify_online``: PayPal is asked about each delivery; else its certificate is checked here (the extra ``paypal``).
-    ``roots``: certificates in PEM that are trusted for this in place of the public ones.
+    ``verify_online``: PayPal is asked about each delivery; else its certificate is checked here (the extra ``paypal``),
+    and PayPal asked only where that leads to no public root. ``roots``: certificates in PEM that are trusted in place
+    of the public ones; then PayPal is never asked.
     """
 
     client_id: str = attrs.field(validator=filled)

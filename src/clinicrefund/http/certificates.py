@@ -28,13 +28,11 @@ def check_installed(platform: str, /) -> None:
         ) from None
 
 
-def verify_certified(
-    certificates: bytes, signed: bytes, signature: str, /, *, below: str, roots: str | None, now: datetime
-) -> None:
+def verify_signed(certificates: bytes, signed: bytes, signature: str, /) -> None:
     """The signature (base64, RSA PKCS#1 v1.5 with SHA-256) over ``signed`` is of the first of these certificates (PEM).
 
-    `verify_chain` says what makes one trusted. Else `WebhookRejected`. Says nothing about age or replay of what was
-    signed.
+    Else `WebhookRejected`. Says nothing about whose certificate it is (`is_trusted`), nor about age or replay of what
+    was signed.
     """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -42,7 +40,6 @@ def verify_certified(
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.x509 import load_pem_x509_certificates
 
-    verify_chain(certificates, below=below, roots=roots, now=now)
     key = load_pem_x509_certificates(certificates)[0].public_key()
     try:
         if isinstance(key, RSAPublicKey):
@@ -53,11 +50,12 @@ def verify_certified(
     raise WebhookRejected("the signature does not fit the body; check the webhook's id")
 
 
-def verify_chain(certificates: bytes, /, *, below: str, roots: str | None, now: datetime) -> None:
-    """The first certificate (PEM) is of a name that ends in ``below``, valid now, and leads to a root by the others.
+def is_trusted(certificates: bytes, /, *, below: str, roots: str | None, now: datetime) -> bool:
+    """Whether the first certificate (PEM) is of a name that ends in ``below``, valid now, and leads to a root by the
+    others.
 
     ``roots``: certificates that are trusted, in PEM, in place of the public ones; one that stands between a root and
-    what the sender publishes may be among them. Else `WebhookRejected`.
+    what the sender publishes may be among them.
     """
     from cryptography.x509 import DNSName, load_pem_x509_certificates
     from cryptography.x509.oid import NameOID
@@ -70,12 +68,10 @@ def verify_chain(certificates: bytes, /, *, below: str, roots: str | None, now: 
         if text.endswith(below):
             policy = PolicyBuilder().store(_trusted(roots)).time(now)
             policy.build_server_verifier(DNSName(text)).verify(leaf, others)
-            return
+            return True
     except (ValueError, VerificationError):
         pass
-    raise WebhookRejected(
-        "the sender's certificate is of another name, out of date, or leads to no trusted root"
-    )
+    return False
 
 
 @lru_cache(maxsize=8)
@@ -107,4 +103,4 @@ def _public_roots() -> "list[Certificate]":
     return found
 
 
-__all__ = ["check_installed", "verify_certified", "verify_chain"]
+__all__ = ["check_installed", "is_trusted", "verify_signed"]
