@@ -240,7 +240,7 @@ class SquareStandIn(StandIn):
         created: Object = wanted.get("created_at") or {}
         sort: Object = query.get("sort") or {}
         oldest = self.now() - _EVENTS_ARE_KEPT
-        begin = moment(created.get("start_at") or stamp(oldest))
+        begin = moment(created["start_at"]) if created.get("start_at") else oldest
         if begin < oldest:
             raise refused(400, "INVALID_VALUE", "events are kept for 28 days", field="start_at")
         found = [
