@@ -42,7 +42,7 @@ async def test_a_platform_keeps_the_promises_of_its_port(platform: str, role: st
 
 def test_a_sandbox_is_made_of_platforms_by_their_names() -> None:
     assert list(Sandbox.of("stripe", "twilio").stand_ins) == ["stripe", "twilio"]
-    with pytest.raises(InputRefused, match="no stand-in of 'strype'; there are athenahealth"):
+    with pytest.raises(InputRefused, match="no stand-in of 'strype'; there are activecampaign"):
         Sandbox.of("strype")
 
 
