@@ -532,9 +532,13 @@ async def test_a_reversal_that_is_refused_says_how_far_it_came(
 
 
 @pytest.mark.anyio
-async def test_a_reversal_is_believed_only_when_it_shows(books: Books) -> None:
+@pytest.mark.parametrize(
+    "amount", ["120.00", "90.00"], ids=["its note was not written", "a part became credit"]
+)
+async def test_a_reversal_is_believed_only_when_it_shows(books: Books, amount: str) -> None:
     reference = await booked(books)
-    books.refuse_once(SandboxReply(json={"response": {"result": {}}}), PAYMENT)
+    raised = {"payment": {"id": books.payment, "amount": {"amount": amount, "code": "USD"}}}
+    books.refuse_once(SandboxReply(json={"response": {"result": raised}}), PAYMENT)
     assert isinstance(await books.ledger.post_entry(reversal(reference)), Unknown)
 
 

@@ -207,6 +207,9 @@ class FreshBooksLedger:
                 refusal = _refusal(code)
                 half = _half_done(payment, "raise the payment again")
                 return half if removed and isinstance(refusal, Refused) else refusal
+            raised = reply.into(PaymentAnswer).response.result.payment.amount.amount
+            if raised != payment.amount.amount + entry.amount.to_decimal():  # the rest may be credit now
+                return Unknown(why=f"FreshBooks payment {payment.id} was set to another amount")
         found = await self.find_entry(entry, reference=None)
         return found or Unknown(why=f"FreshBooks payment {payment.id} or its invoice was changed meanwhile")
 

@@ -24,6 +24,7 @@ import attrs
 from clinicrefund.adapters.xero_answers import (
     GONE,
     Allocations,
+    Contact,
     Contacts,
     Invoice,
     Invoices,
@@ -52,8 +53,6 @@ _NAME_TAKEN = "already assigned to another contact"
 _NOTHING_LEFT = "amount exceeds the amount outstanding"
 _NOT_ALLOCABLE = ("already been paid off", "greater than amount outstanding", "incorrect invoice type")
 _CONTACT_PARTS = ("create_contact", "create_contact_by_other_name")  # one operation is one part of a step
-# Nobody documents how a filter escapes its own signs.
-_NOT_IN_NAMES = str.maketrans(dict.fromkeys('"\\\t\r\n', " "))
 
 _T = TypeVar("_T")
 
@@ -224,22 +223,24 @@ class XeroLedger:
         if (named := _reference(entry, "contact")) is not None:
             return named
         number = _contact_number(entry.customer)
-        if known := (await self._ask(_get(f"Contacts/{_segment(number)}"), Contacts)).first:
+        if known := await self._contact_of(number):
             return known.ContactID
         for part, name in enumerate(_names(entry.customer)):
             reply = await self.session.send(_create_contact(entry, name, number, part))
             problem = problem_of(reply)
-            if problem is None and (made := reply.into(Contacts).first) is not None:
-                return made.ContactID
-            if problem is None or not problem.says(_NAME_TAKEN):
+            if problem is None:
+                made = reply.into(Contacts).first
                 return (
-                    Unknown(why="Xero answered without the contact") if problem is None else problem.outcome
+                    made.ContactID if made is not None else Unknown(why="Xero answered without the contact")
                 )
-            # Created a moment ago by somebody else; or another contact has the name: then the next one.
-            found = (await self._ask(_get("Contacts", where=f'Name=="{name}"'), Contacts)).Contacts
-            if ours := [one for one in found if one.ContactNumber == number]:
-                return ours[0].ContactID
+            if known := await self._contact_of(number):  # created a moment ago by somebody else
+                return known.ContactID
+            if not problem.says(_NAME_TAKEN):
+                return problem.outcome
         return Unknown(why="Xero says the contact's name is taken, and does not show by whom")
+
+    async def _contact_of(self, number: str) -> Contact | None:
+        return (await self._ask(_get(f"Contacts/{_segment(number)}"), Contacts)).first
 
     async def _note(self, reference: str) -> Note | None:
         return (await self._ask(_get(f"CreditNotes/{_segment(reference)}"), Notes)).first
@@ -379,7 +380,7 @@ def _contact_number(patient: Patient) -> str:
 def _names(patient: Patient) -> tuple[str, str]:
     """Names are unique among active contacts; the second is for when somebody else has the first."""
     name = f"{patient.name} ({patient.patient_id})" if patient.name else f"Patient {patient.patient_id}"
-    plain = " ".join(name.translate(_NOT_IN_NAMES).split())[:240]
+    plain = " ".join(name.split())[:240]
     return plain, f"{plain} - refunds"
 
 
