@@ -688,7 +688,7 @@ def test_the_environment_names_a_token_or_a_consent() -> None:
             "AIRTABLE_CLIENT_ID": "c",
             "AIRTABLE_CLIENT_SECRET": "hidden",
             "AIRTABLE_REFRESH_TOKEN": "hidden too",
-            "AIRTABLE_FIELDS": "Case=fldSandbox0000001; Step=fldSandbox0000002;Updated=fldSandbox0000003;",
+            "AIRTABLE_FIELDS": "Case=fldSandbox0000001, Step=fldSandbox0000002,Updated=fldSandbox0000003,",
             "AIRTABLE_LIVE": "0",
         }
     )

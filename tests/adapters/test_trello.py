@@ -719,7 +719,7 @@ def test_the_environment_names_all_of_it() -> None:
     assert (plain.lists, plain.template, plain.live, plain.items) == ({}, None, True, ITEMS)
     assert "hidden" not in repr(plain)
     more = {
-        "TRELLO_LISTS": f"refunded={REFUNDED}; closed={BOOKED};",
+        "TRELLO_LISTS": f"refunded={REFUNDED}, closed={BOOKED},",
         "TRELLO_TEMPLATE": REVIEW,
         "TRELLO_LIVE": "0",
     }

@@ -26,6 +26,7 @@ import attrs
 
 from clinicrefund.case.status import Moment
 from clinicrefund.checks import filled
+from clinicrefund.environment import paired
 from clinicrefund.errors import ConfigurationError, CredentialsRefused
 from clinicrefund.http import Auth, Bearer, HttpCall, HttpReply, Limits, RefreshToken, Session
 from clinicrefund.model import Patient
@@ -121,12 +122,10 @@ class AirtableConfig:
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, /) -> Self | None:
         """From ``AIRTABLE_BASE``, ``_TABLE``, and either ``_TOKEN`` or ``_CLIENT_ID``, ``_CLIENT_SECRET``,
-        ``_REFRESH_TOKEN``; ``_FIELDS`` as ``Case=fld...; Step=fld...``; ``_LIVE=0`` for trials. None without the first.
+        ``_REFRESH_TOKEN``; ``_FIELDS`` as ``Case=fld..., Step=fld...``; ``_LIVE=0`` for trials. None without the first.
         """
         if not (base := env.get("AIRTABLE_BASE")):
             return None
-        pairs = [pair.partition("=") for pair in env.get("AIRTABLE_FIELDS", "").split(";") if pair.strip()]
-        fields = {column.strip(): field.strip() for column, _, field in pairs}
         return cls(
             base=base,
             table=env.get("AIRTABLE_TABLE") or "Refunds",
@@ -134,7 +133,7 @@ class AirtableConfig:
             client_id=env.get("AIRTABLE_CLIENT_ID") or None,
             client_secret=env.get("AIRTABLE_CLIENT_SECRET") or None,
             refresh_token=env.get("AIRTABLE_REFRESH_TOKEN") or None,
-            fields=fields or dict(zip(COLUMNS, COLUMNS, strict=True)),
+            fields=paired(env.get("AIRTABLE_FIELDS", "")) or dict(zip(COLUMNS, COLUMNS, strict=True)),
             live=env.get("AIRTABLE_LIVE") != "0",
         )
 

@@ -20,6 +20,7 @@ import anyio
 import attrs
 
 from clinicrefund.case.status import Moment
+from clinicrefund.environment import paired
 from clinicrefund.errors import ConfigurationError
 from clinicrefund.http import HttpCall, HttpReply, Limits, Session
 from clinicrefund.orders import CaseRecord
@@ -91,22 +92,22 @@ class TrelloConfig:
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, /) -> Self | None:
         """From ``TRELLO_KEY``, ``TRELLO_TOKEN``, ``TRELLO_BOARD``, ``TRELLO_LIST``; ``TRELLO_LISTS`` as
-        ``refunded=...; closed=...``; ``TRELLO_TEMPLATE``; ``TRELLO_LIVE=0`` for trials. None without the first.
+        ``refunded=..., closed=...``; ``TRELLO_TEMPLATE``; ``TRELLO_LIVE=0`` for trials. None without the first.
         """
         if not (key := env.get("TRELLO_KEY")):
             return None
-        pairs = [pair.partition("=") for pair in env.get("TRELLO_LISTS", "").split(";") if pair.strip()]
+        lists = paired(env.get("TRELLO_LISTS", ""))
         words = {moment.value: moment for moment in Moment}
-        if strange := [word for word, _, _ in pairs if word.strip() not in words]:
+        if strange := lists.keys() - words.keys():
             raise ConfigurationError(
-                f"TRELLO_LISTS names {', '.join(strange)}; the moments are {', '.join(words)}"
+                f"TRELLO_LISTS names {', '.join(sorted(strange))}; the moments are {', '.join(words)}"
             )
         return cls(
             key=key,
             token=env.get("TRELLO_TOKEN", ""),
             board=env.get("TRELLO_BOARD", ""),
             review_list=env.get("TRELLO_LIST", ""),
-            lists={words[word.strip()]: place.strip() for word, _, place in pairs},
+            lists={words[word]: place for word, place in lists.items()},
             template=env.get("TRELLO_TEMPLATE") or None,
             live=env.get("TRELLO_LIVE") != "0",
         )

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import attrs
 
 from clinicrefund.adapters.typeform_form import TypeformForm, TypeformResponse, link_signature, requests
+from clinicrefund.environment import listed
 from clinicrefund.errors import ConfigurationError, CredentialsRefused, InputRefused, WebhookRejected
 from clinicrefund.http import (
     Auth,
@@ -83,7 +84,7 @@ class TypeformConfig:
         given = {name.removeprefix("TYPEFORM_").lower(): value for name, value in env.items() if value}
         if not env.get("TYPEFORM_FORM"):
             return None
-        words, emails, phones = (_split(given.get(name, "")) for name in ("words", "emails", "phones"))
+        words, emails, phones = (listed(given.get(name, "")) for name in ("words", "emails", "phones"))
         form = TypeformForm(
             form_id=given["form"],
             cancel=given.get("cancel"),
@@ -248,10 +249,6 @@ def _put_webhook(config: TypeformConfig, form: TypeformForm, url: str) -> HttpCa
 
 def _form(form: TypeformForm) -> str:
     return f"/forms/{quote(form.form_id, safe='')}"
-
-
-def _split(text: str) -> Sequence[str]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 # ---- readers ---------------------------------------------------------------------------------------------------
