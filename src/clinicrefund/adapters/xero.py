@@ -46,7 +46,7 @@ from clinicrefund.secret import Secret, optional_secret, secret
 
 BASE_URL = "https://api.xero.com/api.xro/2.0"
 TOKEN_URL = "https://identity.xero.com/connect/token"  # noqa: S105 - an address
-SCOPE = "accounting.invoices accounting.payments accounting.contacts accounting.settings.read"
+SCOPE = "accounting.invoices accounting.payments accounting.contacts"
 
 _NUMBER_TAKEN = "must be unique"
 _NAME_TAKEN = "already assigned to another contact"
