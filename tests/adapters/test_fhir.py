@@ -16,6 +16,7 @@ from tests.shell.rig import rig, usd
 from clinicrefund import CaseStatus
 from clinicrefund.adapters.fhir import FHIREHR, FHIRConfig, FHIRFeed, FHIRSubscriptions, FHIRWebhooks
 from clinicrefund.adapters.fhir_server import AGAIN, MISSING, STATUSES, moment, reference_of
+from clinicrefund.case.events import TaskKind
 from clinicrefund.case.ids import case_id
 from clinicrefund.errors import (
     ConfigurationError,
@@ -26,8 +27,7 @@ from clinicrefund.errors import (
     Unavailable,
     WebhookRejected,
 )
-from clinicrefund.http import Basic, Bearer, ClientCredentials, Session, Unreadable
-from clinicrefund.http.client_assertion import ClientAssertion
+from clinicrefund.http import Basic, Bearer, ClientAssertion, ClientCredentials, Session, Unreadable
 from clinicrefund.model import Actor, AppointmentStatus
 from clinicrefund.money import Money
 from clinicrefund.orders import AppointmentUpdate, BillingNote
@@ -1149,6 +1149,155 @@ async def test_a_cancellation_told_by_the_host_is_set_at_the_server_before_money
         assert fhir.visit("v-A-1")["status"] == "cancelled"
         assert case.case_id in fhir.visit("v-A-1")["cancelationReason"]["text"]
         assert (r.sent(booking), len(fhir.records())) == (usd("120.00"), 1)
+
+
+@pytest.mark.anyio
+async def test_a_visit_that_stands_again_after_the_refund_is_a_task_for_a_person() -> None:
+    async with rig(sandbox=Sandbox(StripeStandIn(), FHIRStandIn())) as r:
+        fhir = r.sandbox.stand_ins["fhir"]
+        assert isinstance(fhir, FHIRStandIn)
+        booking = r.sandbox.add_booking("A-1", paid="120.00", currency="USD")
+        receiver = WebhookReceiver(r.refunds, public_url="https://hooks.sandbox-clinic.example")
+        fhir.set_status("v-A-1", "cancelled", reason="pat")
+        await r.sandbox.deliver(receiver)
+        await r.refunds.run_due()
+        closed = await r.work(case_id("", "A-1", 1))
+        assert closed.status is CaseStatus.CLOSED
+        fhir.set_status("v-A-1", "booked")
+        assert set(await r.sandbox.deliver(receiver)) == {200}
+        await r.refunds.run_due()
+        (task,) = (await r.refunds.case(closed.case_id)).tasks
+        assert task.kind is TaskKind.REINSTATED_AFTER_REFUND
+        assert r.sent(booking) == usd("120.00")
+
+
+# ---- what the stand-in refuses, as a strict server does ------------------------------------------------------------
+
+
+@attrs.frozen
+class Clerk:
+    """Somebody with a token, but without our adapter."""
+
+    fhir: FHIRStandIn = attrs.field(factory=FHIRStandIn)
+
+    def ask(
+        self, method: str, path: str, body: object = None, *, query: str = "", **headers: str
+    ) -> SandboxReply:
+        access = self.fhir.tokens.grant(self.fhir.now()).access
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = SandboxRequest(
+            method=method,
+            raw_query=query,
+            headers={"authorization": f"Bearer {access}", **named},
+            body=json.dumps(body).encode(),
+        )
+        return self.fhir.answer(method, f"/r4{path}", request)
+
+
+RECORD = {
+    "status": "active",
+    "created": "2026-11-21",
+    "paymentDate": "2026-11-21",
+    "paymentAmount": {"value": 1},
+}
+JSON_PATCH = "application/json-patch+json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status"),
+    [
+        ("GET", "/Patient/p77", None, {}, 404),
+        ("GET", "/Appointment/no_id!", None, {}, 404),
+        ("GET", "/a/b/c/d", None, {}, 404),
+        ("PUT", "/Appointment/A1", {"id": "A1"}, {}, 400),
+        ("PUT", "/Appointment/A1", {"id": "A2"}, {"if_match": 'W/"1"'}, 400),
+        ("PUT", "/Appointment/A1", {"id": "A1"}, {"if_match": 'W/"9"'}, 412),
+        ("PATCH", "/Appointment/A1", [], {"if_match": 'W/"1"'}, 415),
+        ("POST", "/PaymentReconciliation", {**RECORD, "paymentAmount": {"value": "1.00"}}, {}, 422),
+        ("POST", "/PaymentReconciliation", {"status": "active", "paymentAmount": {}}, {}, 422),
+    ],
+)
+def test_the_stand_in_refuses_what_makes_no_sense(
+    method: str, path: str, body: object, headers: dict[str, str], status: int
+) -> None:
+    clerk = Clerk()
+    clerk.fhir.book(STARTS_AT, visit="A1")
+    before = clerk.fhir.inventory()
+    assert clerk.ask(method, path, body, **headers).status == status
+    assert clerk.fhir.inventory() == before
+
+
+@pytest.mark.parametrize(
+    ("steps", "status"),
+    [
+        ([{"op": "replace", "path": "/status", "value": "unheard-of"}], 422),
+        ([{"op": "replace", "path": "/participant", "value": []}], 422),
+        ([{"op": "replace", "path": "/comment", "value": "x"}], 400),
+        ([{"op": "remove", "path": "/status"}], 400),
+        ([{"op": "test", "path": "/status", "value": "arrived"}], 400),
+        ([{"op": "add", "path": "/cancelationReason", "value": {}}], 422),
+        ([{"op": "add", "path": "/comment", "value": "x"}], 200),
+    ],
+)
+def test_the_stand_in_keeps_the_rules_of_a_visit(steps: list[object], status: int) -> None:
+    clerk = Clerk()
+    clerk.fhir.book(STARTS_AT, visit="A1")
+    headers = {"if_match": 'W/"1"', "content_type": JSON_PATCH}
+    assert clerk.ask("PATCH", "/Appointment/A1", steps, **headers).status == status
+
+
+def test_the_stand_in_wants_start_and_end_together() -> None:
+    clerk = Clerk()
+    clerk.fhir.book(STARTS_AT, visit="A1")
+    half = {name: value for name, value in clerk.fhir.visit("A1").items() if name != "end"}
+    assert clerk.ask("PUT", "/Appointment/A1", half, if_match='W/"1"').status == 422
+
+
+def test_the_stand_in_refuses_the_ways_of_writing_that_it_does_not_have() -> None:
+    clerk = Clerk()
+    clerk.fhir.book(STARTS_AT, visit="A1")
+    clerk.fhir.patches = clerk.fhir.updates = False
+    assert clerk.ask("PATCH", "/Appointment/A1", [], if_match='W/"1"', content_type=JSON_PATCH).status == 405
+    assert clerk.ask("PUT", "/Appointment/A1", {"id": "A1"}, if_match='W/"1"').status == 405
+
+
+def test_the_stand_in_does_not_choose_between_two_that_fit() -> None:
+    clerk = Clerk()
+    record = {**RECORD, "identifier": [{"system": "urn:x", "value": "1"}]}
+    for _ in range(2):
+        assert clerk.ask("POST", "/PaymentReconciliation", record).status == 201
+    assert (
+        clerk.ask("POST", "/PaymentReconciliation", record, if_none_exist="identifier=urn:x|1").status == 412
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("identifier=n-A1", True),
+        ("identifier=urn:clinic:appointments%7Cn-A1", True),
+        ("identifier=urn:other%7Cn-A1", False),
+        ("patient=p77", True),
+        ("patient=p1", False),
+        ("_id=A2", False),
+        ("_lastUpdated=le2099-01-01T00:00:00Z", True),
+        ("_lastUpdated=2020-01-01T00:00:00Z", False),
+        ("_sort=_lastUpdated", True),
+    ],
+)
+def test_the_stand_in_searches_as_the_standard_says(query: str, found: bool) -> None:  # noqa: FBT001
+    clerk = Clerk()
+    clerk.fhir.book(STARTS_AT, visit="A1")
+    page: Any = clerk.ask("GET", "/Appointment", query=query).json
+    assert [one["resource"]["id"] for one in page.get("entry", [])] == ["A1"] * found
+
+
+def test_the_stand_in_cannot_search_by_what_is_no_time_and_gives_no_token_for_another_grant() -> None:
+    clerk = Clerk()
+    clerk.fhir.book(STARTS_AT, visit="A1")
+    assert clerk.ask("GET", "/Appointment", query="_lastUpdated=yesterday").status == 400
+    request = SandboxRequest(body=b"grant_type=password")
+    assert clerk.fhir.answer("POST", "/r4/token", request).status == 400
 
 
 # ---- set-up ----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from clinicrefund.adapters.jane import (
     JaneSubscriptions,
     JaneWebhooks,
 )
+from clinicrefund.case.events import TaskKind
 from clinicrefund.case.ids import case_id
 from clinicrefund.errors import (
     ConfigurationError,
@@ -760,6 +761,27 @@ async def test_a_cancellation_that_is_taken_back_in_time_sends_nothing() -> None
         assert r.sent(booking) == usd("0")
 
 
+@pytest.mark.anyio
+async def test_a_cancellation_that_is_taken_back_after_the_refund_is_a_task_for_a_person() -> None:
+    async with rig(sandbox=Sandbox(StripeStandIn(), JaneStandIn())) as r:
+        jane = r.sandbox.stand_ins["jane"]
+        assert isinstance(jane, JaneStandIn)
+        booking = r.sandbox.add_booking("A-1", paid="120.00", currency="USD")
+        visit = booking.reference("jane", "appointment") or ""
+        receiver = WebhookReceiver(r.refunds, public_url="https://hooks.sandbox-clinic.example")
+        jane.cancel(visit)
+        await r.sandbox.deliver(receiver)
+        await r.refunds.run_due()
+        case = await r.work(case_id("", "A-1", 1), days=1)
+        assert r.sent(booking) == usd("120.00")
+        jane.uncancel(visit)
+        assert set(await r.sandbox.deliver(receiver)) == {200}
+        await r.refunds.run_due()
+        kinds = {task.kind for task in (await r.refunds.case(case.case_id)).tasks}
+        assert TaskKind.REINSTATED_AFTER_REFUND in kinds
+        assert r.sent(booking) == usd("120.00")
+
+
 # ---- set-up ----------------------------------------------------------------------------------------------------
 
 ENVIRONMENT = {
@@ -821,3 +843,6 @@ async def test_the_stand_in_refuses_what_makes_no_sense(desk: Desk) -> None:
     assert status("POST", token, body=b"client_id=x") == 401
     client = f"client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}".encode()
     assert status("POST", token, body=client + b"&grant_type=password") == 400
+    desk.jane.reschedule(desk.visit, starts_at=STARTS_AT + timedelta(days=1))
+    assert (await desk.ehr.get_appointment(desk.visit)).starts_at == STARTS_AT + timedelta(days=1)
+    assert not JaneStandIn(subscribed=False).subscriptions()

@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from clinicrefund.errors import ConfigurationError, CredentialsRefused, InputRefused
-from clinicrefund.http import HttpCall, Session
-from clinicrefund.http.client_assertion import ClientAssertion
+from clinicrefund.http import ClientAssertion, HttpCall, Session
 from clinicrefund.testing import VirtualClock
 
 TOKEN_URL = "https://ehr.example/oauth/token"

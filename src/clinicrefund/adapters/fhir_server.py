@@ -19,6 +19,7 @@ from clinicrefund.http import (
     Auth,
     Basic,
     Bearer,
+    ClientAssertion,
     ClientCredentials,
     HttpCall,
     HttpReply,
@@ -26,7 +27,6 @@ from clinicrefund.http import (
     Session,
     Unreadable,
 )
-from clinicrefund.http.client_assertion import ClientAssertion
 from clinicrefund.http.decoding import structure
 from clinicrefund.model import AppointmentStatus
 from clinicrefund.secret import Secret, optional_secret
@@ -194,7 +194,9 @@ class FHIRServer:
         if not reply.ok:
             return Allowed()
         told = reply.into(_Statement)
-        if told.resourceType != "CapabilityStatement":  # some take it for the name of a type, and find none of it
+        if (
+            told.resourceType != "CapabilityStatement"
+        ):  # some take it for the name of a type, and find none of it
             return Allowed()
         resources = [one for rest in told.rest for one in rest.resource if one.type == "Appointment"]
         found = {interaction.code for one in resources for interaction in one.interaction}

@@ -3,6 +3,7 @@
 from clinicrefund.http.auth import Auth, Authorizer, Basic, Bearer, TokenDesk
 from clinicrefund.http.bound import BoundSession
 from clinicrefund.http.call import HttpCall, HttpReply
+from clinicrefund.http.client_assertion import ClientAssertion
 from clinicrefund.http.decoding import Unreadable, structure_value
 from clinicrefund.http.grants import ClientCredentials, JwtGrant, RefreshToken
 from clinicrefund.http.limits import Limits
@@ -15,6 +16,7 @@ __all__ = [
     "Basic",
     "Bearer",
     "BoundSession",
+    "ClientAssertion",
     "ClientCredentials",
     "HttpCall",
     "HttpReply",
