@@ -8,8 +8,9 @@ import attrs
 from clinicrefund.errors import InputRefused
 from clinicrefund.money import Money
 from clinicrefund.orders import RefundOrder
-from clinicrefund.outcomes import Done, Outcome, Pending, Unknown
+from clinicrefund.outcomes import Done, Pending, Unknown
 from clinicrefund.ports import GatewayCapabilities, Lookup, PaymentGateway
+from clinicrefund.testing.benches import StandInBench, stages
 from clinicrefund.testing.report import Report
 from clinicrefund.testing.sandbox.sandbox import Sandbox
 from clinicrefund.testing.stand_in import StandIn
@@ -59,32 +60,18 @@ async def check_gateway(bench: Callable[[], GatewayBench | StandIn], /) -> Repor
     Not proven here: that the stand-in is faithful to its vendor, and what ``may_fail_for``, ``refund_window`` and
     ``key_length`` declare.
     """
-
-    def build() -> Stage[RefundOrder]:
-        given = bench()
-        return _stage(StandInBench(stand_in=given) if isinstance(given, StandIn) else given)
-
-    return Report(checks=await check(_PROMISES, build))
+    return Report(checks=await check(_PROMISES, stages(bench, _StandInBench, _stage)))
 
 
-@attrs.frozen(kw_only=True)
-class StandInBench:
-    """A bench made of a stand-in alone."""
-
-    stand_in: StandIn
-
+@attrs.frozen
+class _StandInBench(StandInBench):
     def gateway(self, session: "Session", /) -> PaymentGateway:
-        """The first gateway among its adapters."""
-        for gateway in self.stand_in.adapters(session, lambda url: url).gateways.values():
-            return gateway
-        raise InputRefused(f"{type(self.stand_in).__name__}.adapters holds no gateway")
+        return self.first("gateway", self.adapters(session).gateways)
 
     def take_payment(self, amount: Money, /) -> str:
-        """As the stand-in does."""
         return self.stand_in.take_payment(amount)
 
     def refunded(self, payment_reference: str, /) -> Money:
-        """As the stand-in tells."""
         return self.stand_in.refunded(payment_reference)
 
 
@@ -128,18 +115,13 @@ class _Till:
 
 
 @attrs.define(kw_only=True)
-class _GatewayStage(Stage[RefundOrder]):
+class _GatewayStage(Stage[PaymentGateway, RefundOrder]):
     till: _Till
 
 
-def _stage(bench: GatewayBench) -> _GatewayStage:
-    sandbox = Sandbox(bench.stand_in)
+def _stage(bench: GatewayBench, sandbox: Sandbox) -> _GatewayStage:
     gateway = bench.gateway(sandbox.session())
     till = _Till(bench=bench, gateway=gateway)
-
-    async def find(order: RefundOrder, reference: str | None) -> Outcome | None:
-        return await gateway.find_refund(order, reference=reference)
-
     return _GatewayStage(
         stand_in=bench.stand_in,
         sandbox=sandbox,
@@ -149,13 +131,13 @@ def _stage(bench: GatewayBench) -> _GatewayStage:
             capabilities=gateway.capabilities,
             order=till.order,
             write=gateway.refund,
-            find=find,
+            find=gateway.find_refund,
             state=till.state,
         ),
     )
 
 
-def _till(stage: Stage[RefundOrder]) -> _Till:
+def _till(stage: Stage[PaymentGateway, RefundOrder]) -> _Till:
     if not isinstance(stage, _GatewayStage):
         raise TypeError("a gateway's promise needs a gateway's stage")
     return stage.till
@@ -164,14 +146,14 @@ def _till(stage: Stage[RefundOrder]) -> _Till:
 # ---- what a gateway promises beyond every write -----------------------------------------------------------------
 
 
-async def _capabilities_are_a_gateways(stage: Stage[RefundOrder]) -> None:
+async def _capabilities_are_a_gateways(stage: Stage[PaymentGateway, RefundOrder]) -> None:
     expect(
         isinstance(stage.subject.capabilities, GatewayCapabilities),
         "capabilities is not a GatewayCapabilities, so nothing says which refunds it can make",
     )
 
 
-async def _a_payment_is_told_as_it_is(stage: Stage[RefundOrder]) -> None:
+async def _a_payment_is_told_as_it_is(stage: Stage[PaymentGateway, RefundOrder]) -> None:
     till = _till(stage)
     order = await till.order(1)
     before = order.before
@@ -193,7 +175,7 @@ async def _a_payment_is_told_as_it_is(stage: Stage[RefundOrder]) -> None:
     expect(again.reference == after.reference, "its canonical reference leads to a payment of another name")
 
 
-async def _a_payment_that_is_not_there_is_refused(stage: Stage[RefundOrder]) -> None:
+async def _a_payment_that_is_not_there_is_refused(stage: Stage[PaymentGateway, RefundOrder]) -> None:
     till = _till(stage)
     missing = till.take(till.amount(100)) + "9"
     try:
@@ -204,7 +186,7 @@ async def _a_payment_that_is_not_there_is_refused(stage: Stage[RefundOrder]) -> 
         raise BrokenPromise(f"it tells {state.captured} for a payment that does not exist")
 
 
-async def _the_amount_is_exact(stage: Stage[RefundOrder]) -> None:
+async def _the_amount_is_exact(stage: Stage[PaymentGateway, RefundOrder]) -> None:
     till = _till(stage)
     if not till.gateway.capabilities.partial:
         raise NotApplicable
@@ -218,7 +200,7 @@ async def _the_amount_is_exact(stage: Stage[RefundOrder]) -> None:
         )
 
 
-async def _other_exponents_are_exact(stage: Stage[RefundOrder]) -> None:
+async def _other_exponents_are_exact(stage: Stage[PaymentGateway, RefundOrder]) -> None:
     till = _till(stage)
     offered = till.gateway.capabilities.currencies or frozenset[str]()
     amounts = [Money(minor_units=1230, currency=code) for code in ("JPY", "KWD", "EUR") if code in offered]
@@ -231,7 +213,7 @@ async def _other_exponents_are_exact(stage: Stage[RefundOrder]) -> None:
         expect(gone == amount, f"ordered were {amount}, {gone} went back, and {told(result)}")
 
 
-async def _two_refunds_of_one_payment_are_two(stage: Stage[RefundOrder]) -> None:
+async def _two_refunds_of_one_payment_are_two(stage: Stage[PaymentGateway, RefundOrder]) -> None:
     till = _till(stage)
     if not (till.gateway.capabilities.partial and till.gateway.capabilities.concurrent):
         raise NotApplicable
@@ -249,7 +231,7 @@ async def _two_refunds_of_one_payment_are_two(stage: Stage[RefundOrder]) -> None
     expect(references[0] != references[1], "two refunds have one reference")
 
 
-async def _more_than_is_left_is_unknown(stage: Stage[RefundOrder]) -> None:
+async def _more_than_is_left_is_unknown(stage: Stage[PaymentGateway, RefundOrder]) -> None:
     till = _till(stage)
     if not till.gateway.capabilities.partial:
         raise NotApplicable
@@ -260,7 +242,7 @@ async def _more_than_is_left_is_unknown(stage: Stage[RefundOrder]) -> None:
     expect(is_unknown(result), f"it may speak of our own earlier attempt, and yet {told(result)}")
 
 
-async def _refunded_already_is_unknown(stage: Stage[RefundOrder]) -> None:
+async def _refunded_already_is_unknown(stage: Stage[PaymentGateway, RefundOrder]) -> None:
     till = _till(stage)
     payment = till.take(till.amount(12000))
     order = await till.order_for(1, payment, till.amount(12000))
@@ -271,7 +253,7 @@ async def _refunded_already_is_unknown(stage: Stage[RefundOrder]) -> None:
     expect(is_unknown(result), f"it may speak of our own earlier attempt, and yet {told(result)}")
 
 
-async def _another_amount_under_our_name_is_unknown(stage: Stage[RefundOrder]) -> None:
+async def _another_amount_under_our_name_is_unknown(stage: Stage[PaymentGateway, RefundOrder]) -> None:
     till = _till(stage)
     if not till.gateway.capabilities.partial:
         raise NotApplicable
@@ -285,7 +267,7 @@ async def _another_amount_under_our_name_is_unknown(stage: Stage[RefundOrder]) -
     )
 
 
-async def _another_payment_under_our_name_is_not_ours(stage: Stage[RefundOrder]) -> None:
+async def _another_payment_under_our_name_is_not_ours(stage: Stage[PaymentGateway, RefundOrder]) -> None:
     till = _till(stage)
     order = await till.order(1)
     await stage.attempt(order)
@@ -298,7 +280,7 @@ async def _another_payment_under_our_name_is_not_ours(stage: Stage[RefundOrder])
     )
 
 
-_PROMISES: Mapping[str, Promise[RefundOrder]] = {
+_PROMISES: Mapping[str, Promise[PaymentGateway, RefundOrder]] = {
     "capabilities say which refunds it can make": _capabilities_are_a_gateways,
     "a payment is told as it is": _a_payment_is_told_as_it_is,
     "a payment that is not there is refused": _a_payment_that_is_not_there_is_refused,

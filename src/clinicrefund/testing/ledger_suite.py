@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from clinicrefund.case.status import EntryKind
-from clinicrefund.errors import InputRefused
 from clinicrefund.money import Money
 from clinicrefund.orders import LedgerEntry
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused
+from clinicrefund.outcomes import Done, Pending, RefusalReason, Refused
 from clinicrefund.ports import Ledger
 from clinicrefund.testing import samples
+from clinicrefund.testing.benches import StandInBench, inventory_stage, stages
 from clinicrefund.testing.report import Report
 from clinicrefund.testing.sandbox.sandbox import Sandbox
 from clinicrefund.testing.stand_in import StandIn
@@ -19,7 +19,6 @@ from clinicrefund.testing.trials import (
     NotApplicable,
     Promise,
     Stage,
-    Subject,
     check,
     expect,
     name_of,
@@ -52,57 +51,32 @@ async def check_ledger(bench: Callable[[], LedgerBench | StandIn], /) -> Report:
     ``bench`` is called for every promise and gives a fresh one. A `StandIn` whose `StandIn.adapters` holds a ledger is
     a bench, too. What was booked is judged by `StandIn.inventory`, which must tell amounts. Needs no pytest.
     """
-
-    def build() -> Stage[LedgerEntry]:
-        given = bench()
-        sandbox = Sandbox(given if isinstance(given, StandIn) else given.stand_in)
-        return _stage(_StandInBench(sandbox=sandbox) if isinstance(given, StandIn) else given, sandbox)
-
-    return Report(checks=await check(_PROMISES, build))
+    return Report(checks=await check(_PROMISES, stages(bench, _StandInBench, _stage)))
 
 
-@attrs.frozen(kw_only=True)
-class _StandInBench:
-    sandbox: Sandbox
-
-    @property
-    def stand_in(self) -> StandIn:
-        return next(iter(self.sandbox.stand_ins.values()))
-
+@attrs.frozen
+class _StandInBench(StandInBench):
     def ledger(self, session: "Session", /) -> Ledger:
-        for ledger in self.stand_in.adapters(session, lambda url: url).ledgers.values():
-            return ledger
-        raise InputRefused(f"{type(self.stand_in).__name__}.adapters holds no ledger")
+        return self.first("ledger", self.adapters(session).ledgers)
 
     def entry(self, number: int, /) -> LedgerEntry:
-        seeded = self.sandbox.seed(samples.booking(number, self.sandbox.clock))
-        return samples.ledger_entry(number, seeded, self.sandbox.clock, self.stand_in.platform)
+        return samples.ledger_entry(number, self.booking(number), self.sandbox.clock, self.stand_in.platform)
 
 
-def _stage(bench: LedgerBench, sandbox: Sandbox) -> Stage[LedgerEntry]:
+def _stage(bench: LedgerBench, sandbox: Sandbox) -> Stage[Ledger, LedgerEntry]:
     ledger = bench.ledger(sandbox.session())
-
-    async def order(number: int) -> LedgerEntry:
-        return bench.entry(number)
-
-    async def find(entry: LedgerEntry, reference: str | None) -> Outcome | None:
-        return await ledger.find_entry(entry, reference=reference)
-
-    return Stage(
-        stand_in=bench.stand_in,
-        sandbox=sandbox,
-        subject=Subject(
-            adapter=ledger,
-            capabilities=ledger.capabilities,
-            order=order,
-            write=ledger.post_entry,
-            find=find,
-            state=lambda: {kind: list(lines) for kind, lines in bench.stand_in.inventory().items()},
-        ),
+    return inventory_stage(
+        bench,
+        sandbox,
+        ledger,
+        capabilities=ledger.capabilities,
+        order=bench.entry,
+        write=ledger.post_entry,
+        find=ledger.find_entry,
     )
 
 
-async def _the_amount_is_exact(stage: Stage[LedgerEntry]) -> None:
+async def _the_amount_is_exact(stage: Stage[Ledger, LedgerEntry]) -> None:
     for number, units in enumerate((1, 999, 3333, samples.PAID.minor_units), start=1):
         entry = attrs.evolve(
             await stage.subject.order(number), amount=Money(minor_units=units, currency="USD")
@@ -116,7 +90,7 @@ async def _the_amount_is_exact(stage: Stage[LedgerEntry]) -> None:
         )
 
 
-async def _every_kind_is_booked_or_refused(stage: Stage[LedgerEntry]) -> None:
+async def _every_kind_is_booked_or_refused(stage: Stage[Ledger, LedgerEntry]) -> None:
     booked = await stage.subject.order(1)
     result = await stage.attempt(booked)
     if not isinstance(result, Done | Pending):
@@ -140,11 +114,11 @@ async def _every_kind_is_booked_or_refused(stage: Stage[LedgerEntry]) -> None:
             expect(stage.subject.state() == before, f"a {kind.value} is refused, and something was booked")
 
 
-def _lines(stage: Stage[LedgerEntry]) -> list[str]:
+def _lines(stage: Stage[Ledger, LedgerEntry]) -> list[str]:
     return [line for lines in stage.stand_in.inventory().values() for line in lines]
 
 
-_PROMISES: Mapping[str, Promise[LedgerEntry]] = {
+_PROMISES: Mapping[str, Promise[Ledger, LedgerEntry]] = {
     **promises_of_a_write(),
     "the amount that is booked is exact": _the_amount_is_exact,
     "every kind of entry is booked, or refused for a reason": _every_kind_is_booked_or_refused,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import anyio
 import attrs
@@ -23,6 +23,9 @@ from clinicrefund.testing.sandbox.sandbox import Sandbox
 from clinicrefund.testing.stand_in import StandIn
 
 _O = TypeVar("_O")
+_A = TypeVar("_A", bound=Adapter)
+_A_co = TypeVar("_A_co", bound=Adapter, covariant=True)
+_O_contra = TypeVar("_O_contra", contravariant=True)
 
 CANARY = "Zelda Canary"
 CANARY_EMAIL = "zelda.canary@example.com"
@@ -42,19 +45,27 @@ class NotApplicable(Exception):
     """The adapter promises nothing of the kind."""
 
 
+class LookUp(Protocol[_O_contra]):
+    """A port's ``find_…``: by our name alone, or with the vendor's ``reference``."""
+
+    async def __call__(self, order: _O_contra, /, *, reference: str | None) -> Outcome | None:
+        """None: not there."""
+        ...
+
+
 @attrs.frozen(kw_only=True)
-class Subject(Generic[_O]):
+class Subject(Generic[_A_co, _O]):
     """An adapter's write on trial.
 
     ``order`` gives the order of that number, each of another case; ``state`` is what the vendor holds, in any form
     that can be compared; ``find`` is None for a write that sets a state and is looked up by reading it.
     """
 
-    adapter: Adapter
+    adapter: _A_co
     capabilities: Capabilities
     order: Callable[[int], Awaitable[_O]]
     write: Callable[[_O], Awaitable[Outcome]]
-    find: Callable[[_O, str | None], Awaitable[Outcome | None]] | None
+    find: LookUp[_O] | None
     state: Callable[[], object]
 
 
@@ -62,12 +73,12 @@ Attempt: TypeAlias = Outcome | Exception
 
 
 @attrs.define(kw_only=True)
-class Stage(Generic[_O]):
+class Stage(Generic[_A_co, _O]):
     """A fresh stand-in with the adapter joined to it, and what the session announced."""
 
     stand_in: StandIn
     sandbox: Sandbox
-    subject: Subject[_O]
+    subject: Subject[_A_co, _O]
     announced: list[Write] = attrs.field(factory=list[Write])
     forbidden: bool = False
     part: int = 1
@@ -97,7 +108,7 @@ class Stage(Generic[_O]):
         if self.subject.find is None or self.subject.capabilities.lookup is Lookup.NONE:
             raise NotApplicable
         self.wait(self.subject.capabilities.visible_after + timedelta(seconds=1))
-        return await self.subject.find(order, reference)
+        return await self.subject.find(order, reference=reference)
 
     def wait(self, by: timedelta, /) -> None:
         """Virtual time passes."""
@@ -126,11 +137,11 @@ class Withheld(Exception):
     """Raised by an announcement whose write must not leave."""
 
 
-Promise: TypeAlias = Callable[[Stage[_O]], Awaitable[None]]
-Build: TypeAlias = Callable[[], Stage[_O]]
+Promise: TypeAlias = Callable[[Stage[_A, _O]], Awaitable[None]]
+Build: TypeAlias = Callable[[], Stage[_A, _O]]
 
 
-async def check(promises: Mapping[str, Promise[_O]], build: Build[_O], /) -> tuple[Check, ...]:
+async def check(promises: Mapping[str, Promise[_A, _O]], build: Build[_A, _O], /) -> tuple[Check, ...]:
     """Tries every promise, each on a stage of its own; one that does not apply leaves no line.
 
     A promise with a true attribute ``each_part`` is tried once for each part of a write that takes several.
@@ -148,7 +159,7 @@ async def check(promises: Mapping[str, Promise[_O]], build: Build[_O], /) -> tup
     return tuple(one for one in checks if one is not None)
 
 
-async def _parts(build: Build[_O]) -> int:
+async def _parts(build: Build[_A, _O]) -> int:
     """How many writes one order takes on a fresh stand-in."""
     with suppress(Exception), anyio.move_on_after(_SECONDS_A_CHECK):
         stage = build()
@@ -159,7 +170,7 @@ async def _parts(build: Build[_O]) -> int:
 
 
 async def _check(
-    name: str, promise: Promise[_O], build: Build[_O], part: int = 1, parts: int = 1
+    name: str, promise: Promise[_A, _O], build: Build[_A, _O], part: int = 1, parts: int = 1
 ) -> Check | None:
     async def on_a_stage() -> None:
         stage = build()

@@ -8,7 +8,7 @@ import attrs
 
 from clinicrefund.errors import CredentialsRefused, RateLimited, Unavailable
 from clinicrefund.outcomes import Done, Pending, Refused, Unknown
-from clinicrefund.ports import Capabilities, Lookup
+from clinicrefund.ports import Adapter, Capabilities, Lookup
 from clinicrefund.testing.faults import Fault
 from clinicrefund.testing.held_secrets import shown
 from clinicrefund.testing.trials import (
@@ -27,7 +27,7 @@ _O = TypeVar("_O")
 MANY = 1000
 
 
-async def _plain_values(stage: Stage[_O]) -> None:
+async def _plain_values(stage: Stage[Adapter, _O]) -> None:
     adapter = stage.subject.adapter
     expect(
         adapter.platform == stage.stand_in.platform,
@@ -39,14 +39,14 @@ async def _plain_values(stage: Stage[_O]) -> None:
     )
 
 
-async def _no_secret_shows(stage: Stage[_O]) -> None:
+async def _no_secret_shows(stage: Stage[Adapter, _O]) -> None:
     where = shown(stage.subject.adapter)
     expect(
         where is None, f"the repr of {where} shows a secret; give the field repr=False, or keep it as Secret"
     )
 
 
-async def _a_write_happens(stage: Stage[_O]) -> None:
+async def _a_write_happens(stage: Stage[Adapter, _O]) -> None:
     order, before = await stage.subject.order(1), stage.subject.state()
     result = await stage.attempt(order)
     if waits_for_the_clinic(result) and not stage.announced:
@@ -55,7 +55,7 @@ async def _a_write_happens(stage: Stage[_O]) -> None:
     expect(stage.subject.state() != before, "nothing changed at the stand-in (does its inventory tell?)")
 
 
-async def _announced_before_it_leaves(stage: Stage[_O]) -> None:
+async def _announced_before_it_leaves(stage: Stage[Adapter, _O]) -> None:
     order, before = await stage.subject.order(1), stage.subject.state()
     result = await stage.attempt(order)
     if waits_for_the_clinic(result) and not stage.announced:
@@ -72,7 +72,7 @@ async def _announced_before_it_leaves(stage: Stage[_O]) -> None:
     expect(stage.subject.state() != before, "nothing changed at the stand-in")
 
 
-async def _withheld_when_it_must_not_leave(stage: Stage[_O]) -> None:
+async def _withheld_when_it_must_not_leave(stage: Stage[Adapter, _O]) -> None:
     order, before = await stage.subject.order(1), stage.subject.state()
     stage.forbidden = True
     result = await stage.attempt(order)
@@ -85,7 +85,7 @@ async def _withheld_when_it_must_not_leave(stage: Stage[_O]) -> None:
     )
 
 
-async def _other_orders_are_other_bytes(stage: Stage[_O]) -> None:
+async def _other_orders_are_other_bytes(stage: Stage[Adapter, _O]) -> None:
     digests: list[str] = []
     for number in (1, 2):
         await stage.attempt(await stage.subject.order(number))
@@ -95,7 +95,7 @@ async def _other_orders_are_other_bytes(stage: Stage[_O]) -> None:
     expect(len(set(digests)) == len(digests), "two orders are announced with the same digest")
 
 
-async def _the_same_key_twice_is_one_effect(stage: Stage[_O]) -> None:
+async def _the_same_key_twice_is_one_effect(stage: Stage[Adapter, _O]) -> None:
     if not stage.subject.capabilities.repeatable_for:
         raise NotApplicable
     order = await stage.subject.order(1)
@@ -106,12 +106,12 @@ async def _the_same_key_twice_is_one_effect(stage: Stage[_O]) -> None:
     expect(not isinstance(again, Refused), f"the same order again was no refusal, but {told(again)}")
 
 
-async def _not_found_before(stage: Stage[_O]) -> None:
+async def _not_found_before(stage: Stage[Adapter, _O]) -> None:
     result = await stage.found(await stage.subject.order(1))
     expect(result is None, f"nothing was sent, and the look-up says {result}")
 
 
-async def _found_after(stage: Stage[_O]) -> None:
+async def _found_after(stage: Stage[Adapter, _O]) -> None:
     order = await stage.subject.order(1)
     written = await stage.attempt(order)
     if waits_for_the_clinic(written):
@@ -128,14 +128,14 @@ async def _found_after(stage: Stage[_O]) -> None:
     )
 
 
-async def _not_taken_for_another(stage: Stage[_O]) -> None:
+async def _not_taken_for_another(stage: Stage[Adapter, _O]) -> None:
     one, other = await stage.subject.order(1), await stage.subject.order(2)
     await stage.attempt(one)
     result = await stage.found(other)
     expect(result is None, f"another order was sent, and the look-up says {result}")
 
 
-async def _a_failed_look_up_proves_nothing(stage: Stage[_O]) -> None:
+async def _a_failed_look_up_proves_nothing(stage: Stage[Adapter, _O]) -> None:
     order = await stage.subject.order(1)
     if waits_for_the_clinic(await stage.attempt(order)):
         raise NotApplicable
@@ -163,7 +163,7 @@ class _Meeting:
     times: int = 1
     each_part: bool = True
 
-    async def __call__(self, stage: Stage[_O]) -> None:
+    async def __call__(self, stage: Stage[Adapter, _O]) -> None:
         """Tries it."""
         order = await stage.subject.order(1)
         result = await stage.attempt(order, self.fault, times=self.times)
@@ -182,7 +182,7 @@ class _Meeting:
         expect(happened is self.happens, f"at the stand-in it {'happened' if happened else 'did not happen'}")
         await self._settles(stage, order)
 
-    async def _settles(self, stage: Stage[_O], order: _O) -> None:
+    async def _settles(self, stage: Stage[Adapter, _O], order: _O) -> None:
         """What the library does next comes to the one effect."""
         after = stage.subject.state()
         subject = stage.subject
@@ -241,7 +241,7 @@ _MEETINGS: Mapping[str, _Meeting] = {
 }
 
 
-async def _strange_words_are_unknown(stage: Stage[_O]) -> None:
+async def _strange_words_are_unknown(stage: Stage[Adapter, _O]) -> None:
     order = await stage.subject.order(1)
     result = await stage.attempt(order, Fault.STRANGE, times=MANY)
     if Fault.STRANGE not in stage.stand_in.played:
@@ -259,9 +259,9 @@ async def _strange_words_are_unknown(stage: Stage[_O]) -> None:
             stage.stand_in.faults.clear()
 
 
-def promises_of_a_write(*, leave_out: Iterable[str] = ()) -> dict[str, Promise[_O]]:
+def promises_of_a_write(*, leave_out: Iterable[str] = ()) -> dict[str, Promise[Adapter, _O]]:
     """All of them, by name."""
-    every: dict[str, Promise[_O]] = {
+    every: dict[str, Promise[Adapter, _O]] = {
         "platform and capabilities are plain values": _plain_values,
         "no secret shows in a repr": _no_secret_shows,
         "a write happens, and is told as done or pending": _a_write_happens,
