@@ -30,6 +30,7 @@ def test_the_table_of_platforms_is_what_the_adapters_declare() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.renewed(README.read_text()) == README.read_text(), "run: python docs/platform_table.py"
+    assert module.by_hand() == module.BY_HAND.read_text(), "run: python docs/platform_table.py"
 
 
 def test_every_platform_has_a_page() -> None:
