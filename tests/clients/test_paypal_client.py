@@ -17,7 +17,12 @@ import anyio
 import attrs
 import pytest
 
-pytest.importorskip("paypalserversdk", reason="needs PayPal's client: pip install -e '.[clients]'")
+# Not in the extra `clients`: what it depends on installs a package named `tests`, which hides ours from processes that
+# tests start.
+pytest.importorskip(
+    "paypalserversdk",
+    reason="needs PayPal's client, in an environment of its own: pip install paypal-server-sdk",
+)
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509 import load_pem_x509_certificate
