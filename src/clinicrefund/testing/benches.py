@@ -1,4 +1,4 @@
-"""What the suites of writing ports set up alike: from a bench, or a stand-in alone, to the stage of a promise.
+"""What the suites set up alike: a bench of a stand-in alone, and the stage on which a write is tried.
 
 Each suite says itself what its bench offers and what its port is asked; here is only what does not depend on the port.
 """

@@ -10,6 +10,7 @@ import attrs
 from clinicrefund.errors import InputRefused, WebhookRejected
 from clinicrefund.http.decoding import Unreadable
 from clinicrefund.ports import WebhookRequest, WebhookSource
+from clinicrefund.testing.benches import StandInBench
 from clinicrefund.testing.clock import START
 from clinicrefund.testing.report import Report
 from clinicrefund.testing.sandbox.sandbox import PUBLIC_URL, Sandbox
@@ -56,20 +57,15 @@ async def check_webhooks(bench: Callable[[], WebhookBench | StandIn], /) -> Repo
 
     def build() -> WebhookBench:
         given = bench()
-        return _StandInBench(stand_in=given) if isinstance(given, StandIn) else given
+        return _StandInBench(Sandbox(given)) if isinstance(given, StandIn) else given
 
     return Report(checks=await check_each(_PROMISES, build))
 
 
-@attrs.frozen(kw_only=True)
-class _StandInBench:
-    stand_in: StandIn
-
+@attrs.frozen
+class _StandInBench(StandInBench):
     def source(self) -> WebhookSource:
-        sandbox = Sandbox(self.stand_in)
-        for source in sandbox.adapters(self.stand_in.platform).webhooks.values():
-            return source
-        raise InputRefused(f"{type(self.stand_in).__name__}.adapters holds no webhook source")
+        return self.first("webhook source", self.adapters(self.sandbox.session()).webhooks)
 
     def signed(self, body: bytes | None, at: datetime, /) -> WebhookRequest:
         if not self.stand_in.outbox:
