@@ -1,9 +1,24 @@
-"""How adapters read what a line of the environment cannot say plainly: lists, pairs, numbers, states of money."""
+"""How adapters read the environment: what an account needs, and lists, pairs, numbers, states of money."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from clinicrefund.case.status import MoneyState
 from clinicrefund.errors import ConfigurationError
+
+
+def needed(env: Mapping[str, str], beginning: str, names: Sequence[str], /) -> dict[str, str] | None:
+    """What an account cannot be without, by the fields of its config: ``XERO_TENANT`` is ``tenant``, after ``XERO``.
+
+    None without the first, which says that the account is wanted. `ConfigurationError`, naming the variables, where the
+    first is there and others are missing or empty.
+    """
+    variables = {name: f"{beginning}_{name.upper()}" for name in names}
+    values = {name: env.get(variable, "") for name, variable in variables.items()}
+    if not values[names[0]]:
+        return None
+    if missing := [variables[name] for name, value in values.items() if not value]:
+        raise ConfigurationError(f"with {variables[names[0]]} these are needed too: {', '.join(missing)}")
+    return values
 
 
 def listed(text: str, /) -> Sequence[str]:

@@ -3,7 +3,7 @@
 import pytest
 
 from clinicrefund.case.status import MoneyState
-from clinicrefund.environment import listed, money_states, paired, whole
+from clinicrefund.environment import listed, money_states, needed, paired, whole
 from clinicrefund.errors import ConfigurationError
 
 
@@ -41,3 +41,20 @@ def test_states_are_named_by_their_words_or_are_what_they_are() -> None:
     assert money_states(["settled", MoneyState.NOTHING_DUE]) == {MoneyState.SETTLED, MoneyState.NOTHING_DUE}
     with pytest.raises(ConfigurationError, match="'paid' is no state of the money; there are accepted"):
         money_states(["paid"])
+
+
+def test_what_an_account_needs_is_read_by_the_names_of_its_fields() -> None:
+    env = {"ACME_KEY": "k", "ACME_SHOP": "s", "ACME_COLOR": "red"}
+    assert needed(env, "ACME", ("key", "shop")) == {"key": "k", "shop": "s"}
+
+
+@pytest.mark.parametrize("env", [{}, {"ACME_SHOP": "s"}, {"ACME_KEY": "", "ACME_SHOP": "s"}])
+def test_an_account_without_the_first_is_not_wanted(env: dict[str, str]) -> None:
+    assert needed(env, "ACME", ("key", "shop")) is None
+
+
+def test_half_an_account_is_refused_by_the_names_of_its_variables() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"with ACME_KEY these are needed too: ACME_SHOP, ACME_HOST$"
+    ):
+        needed({"ACME_KEY": "k", "ACME_SHOP": ""}, "ACME", ("key", "shop", "host"))

@@ -22,7 +22,8 @@ import attrs
 
 from clinicrefund.case.status import EntryKind
 from clinicrefund.checks import filled
-from clinicrefund.errors import ConfigurationError, CredentialsRefused, Unavailable
+from clinicrefund.environment import needed
+from clinicrefund.errors import CredentialsRefused, Unavailable
 from clinicrefund.http import HttpCall, HttpReply, Limits, RefreshToken, Session
 from clinicrefund.orders import LedgerEntry
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
@@ -94,12 +95,9 @@ class ConcurConfig:
         ``_REFRESH_TOKEN``, ``_USER``, ``_EXPENSE_TYPE``, ``_PAYMENT_TYPE``; perhaps ``_USER_ID``, ``_POLICY``.
         None without the first.
         """
-        if not env.get("CONCUR_CLIENT_ID"):
-            return None
         names = "client_id base_url client_secret refresh_token user expense_type payment_type".split()
-        values = {name: env.get(f"CONCUR_{name.upper()}", "") for name in names}
-        if missing := [f"CONCUR_{name.upper()}" for name, value in values.items() if not value]:
-            raise ConfigurationError(f"with CONCUR_CLIENT_ID these are needed too: {', '.join(missing)}")
+        if (values := needed(env, "CONCUR", names)) is None:
+            return None
         return cls(
             **cast("dict[str, Any]", values),
             user_id=env.get("CONCUR_USER_ID"),

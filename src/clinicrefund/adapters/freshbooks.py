@@ -32,7 +32,8 @@ from clinicrefund.adapters.freshbooks_answers import (
 from clinicrefund.case.status import EntryKind
 from clinicrefund.checks import filled
 from clinicrefund.currencies import EXPONENTS
-from clinicrefund.errors import ConfigurationError, CredentialsRefused, Unavailable
+from clinicrefund.environment import needed
+from clinicrefund.errors import CredentialsRefused, Unavailable
 from clinicrefund.http import HttpCall, Limits, RefreshToken, Session
 from clinicrefund.orders import LedgerEntry
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
@@ -83,12 +84,9 @@ class FreshBooksConfig:
         """From ``FRESHBOOKS_CLIENT_ID`` and, with the same beginning, ``_CLIENT_SECRET``, ``_REDIRECT_URI``,
         ``_REFRESH_TOKEN``, ``_ACCOUNT``; perhaps ``_TRIAL=1``. None without the first.
         """
-        if not env.get("FRESHBOOKS_CLIENT_ID"):
-            return None
         names = ("client_id", "client_secret", "redirect_uri", "refresh_token", "account")
-        values = {name: env.get(f"FRESHBOOKS_{name.upper()}", "") for name in names}
-        if missing := [f"FRESHBOOKS_{name.upper()}" for name, value in values.items() if not value]:
-            raise ConfigurationError(f"with FRESHBOOKS_CLIENT_ID these are needed too: {', '.join(missing)}")
+        if (values := needed(env, "FRESHBOOKS", names)) is None:
+            return None
         return cls(**values, trial=env.get("FRESHBOOKS_TRIAL") == "1")
 
 

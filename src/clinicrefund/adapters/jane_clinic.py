@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from clinicrefund.checks import filled
+from clinicrefund.environment import needed
 from clinicrefund.errors import ConfigurationError, CredentialsRefused
 from clinicrefund.http import HttpCall, HttpReply, Limits, RefreshToken, Session
 from clinicrefund.secret import Secret, secret
@@ -73,15 +74,11 @@ class JaneConfig:
         ``JANE_WEBHOOK_SECRETS`` (with blanks between), and ``JANE_SANDBOX=1`` for a playground clinic. None without
         the first.
         """
-        if not env.get("JANE_CLINIC_HOST"):
+        names = ("clinic_host", "client_id", "client_secret", "refresh_token")
+        if (values := needed(env, "JANE", names)) is None:
             return None
-        names = ("client_id", "client_secret", "refresh_token")
-        values = {name: env.get(f"JANE_{name.upper()}", "") for name in names}
-        if missing := [f"JANE_{name.upper()}" for name, value in values.items() if not value]:
-            raise ConfigurationError(f"with JANE_CLINIC_HOST these are needed too: {', '.join(missing)}")
         return cls(
             **values,
-            clinic_host=env["JANE_CLINIC_HOST"],
             webhook_secrets=env.get("JANE_WEBHOOK_SECRETS", "").split(),
             realm=SANDBOX_REALM if env.get("JANE_SANDBOX") == "1" else REALM,
         )

@@ -21,7 +21,8 @@ import attrs
 from clinicrefund.case.status import EntryKind
 from clinicrefund.checks import filled
 from clinicrefund.currencies import EXPONENTS
-from clinicrefund.errors import ConfigurationError, CredentialsRefused, Unavailable
+from clinicrefund.environment import needed
+from clinicrefund.errors import CredentialsRefused, Unavailable
 from clinicrefund.http import HttpCall, HttpReply, Limits, RefreshToken, Session
 from clinicrefund.model import Patient
 from clinicrefund.orders import LedgerEntry
@@ -75,12 +76,9 @@ class QuickBooksConfig:
         """From ``QUICKBOOKS_CLIENT_ID`` and, with the same beginning, ``_CLIENT_SECRET``, ``_REFRESH_TOKEN``,
         ``_REALM``, ``_REFUND_ACCOUNT``, ``_REFUND_ITEM``; ``_BASE_URL`` for Intuit's sandbox. None without the first.
         """
-        if not env.get("QUICKBOOKS_CLIENT_ID"):
-            return None
         names = ("client_id", "client_secret", "refresh_token", "realm", "refund_account", "refund_item")
-        values = {name: env.get(f"QUICKBOOKS_{name.upper()}", "") for name in names}
-        if missing := [f"QUICKBOOKS_{name.upper()}" for name, value in values.items() if not value]:
-            raise ConfigurationError(f"with QUICKBOOKS_CLIENT_ID these are needed too: {', '.join(missing)}")
+        if (values := needed(env, "QUICKBOOKS", names)) is None:
+            return None
         return cls(**values, base_url=env.get("QUICKBOOKS_BASE_URL") or BASE_URL)
 
 

@@ -36,7 +36,8 @@ from clinicrefund.adapters.xero_answers import (
 from clinicrefund.case.status import EntryKind
 from clinicrefund.checks import filled
 from clinicrefund.currencies import EXPONENTS
-from clinicrefund.errors import ConfigurationError, CredentialsRefused, Unavailable
+from clinicrefund.environment import needed
+from clinicrefund.errors import CredentialsRefused, Unavailable
 from clinicrefund.http import ClientCredentials, HttpCall, Limits, RefreshToken, Session
 from clinicrefund.model import Patient
 from clinicrefund.orders import LedgerEntry
@@ -91,12 +92,9 @@ class XeroConfig:
         """From ``XERO_CLIENT_ID`` and, with the same beginning, ``_CLIENT_SECRET``, ``_TENANT``, ``_INCOME_ACCOUNT``,
         ``_REFUND_ACCOUNT``; perhaps ``_REFRESH_TOKEN``, ``_SCOPE``, ``_DEMO=1``. None without the first.
         """
-        if not env.get("XERO_CLIENT_ID"):
-            return None
         names = ("client_id", "client_secret", "tenant", "income_account", "refund_account")
-        values = {name: env.get(f"XERO_{name.upper()}", "") for name in names}
-        if missing := [f"XERO_{name.upper()}" for name, value in values.items() if not value]:
-            raise ConfigurationError(f"with XERO_CLIENT_ID these are needed too: {', '.join(missing)}")
+        if (values := needed(env, "XERO", names)) is None:
+            return None
         return cls(
             **values,
             refresh_token=env.get("XERO_REFRESH_TOKEN") or None,

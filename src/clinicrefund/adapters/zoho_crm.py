@@ -25,7 +25,8 @@ import attrs
 from clinicrefund.adapters.zoho_crm_tokens import DATA_CENTERS, ZohoTokens
 from clinicrefund.case.status import Moment
 from clinicrefund.checks import filled
-from clinicrefund.errors import ConfigurationError, CredentialsRefused, InputRefused
+from clinicrefund.environment import needed
+from clinicrefund.errors import CredentialsRefused, InputRefused
 from clinicrefund.http import HttpCall, HttpReply, Limits, RefreshToken, Session
 from clinicrefund.orders import CaseRecord
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
@@ -128,12 +129,9 @@ class ZohoCRMConfig:
         """From ``ZOHO_CRM_CLIENT_ID`` and, with the same beginning, ``_CLIENT_SECRET``, ``_REFRESH_TOKEN``,
         ``_DATA_CENTER``; where wanted ``_DATE_FIELD``, ``_PATIENT_FIELD`` and ``_SANDBOX=1``. None without the first.
         """
-        if not env.get("ZOHO_CRM_CLIENT_ID"):
-            return None
         names = ("client_id", "client_secret", "refresh_token", "data_center")
-        values = {name: env.get(f"ZOHO_CRM_{name.upper()}", "") for name in names}
-        if missing := [f"ZOHO_CRM_{name.upper()}" for name, value in values.items() if not value]:
-            raise ConfigurationError(f"with ZOHO_CRM_CLIENT_ID these are needed too: {', '.join(missing)}")
+        if (values := needed(env, "ZOHO_CRM", names)) is None:
+            return None
         return cls(
             client_id=values["client_id"],
             client_secret=values["client_secret"],
