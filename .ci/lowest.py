@@ -6,7 +6,10 @@ from pathlib import Path
 
 project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
 extras = project["optional-dependencies"]
-for requirement in (*project["dependencies"], *extras["aiohttp"], *extras["google"]):
+for requirement in (
+    *project["dependencies"],
+    *(one for name in ("aiohttp", "jwt", "paypal", "postgres") for one in extras[name]),
+):
     bound = re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z,]+\])?>=([0-9.]+)", requirement)
     if bound is None:
         raise SystemExit(

@@ -55,7 +55,7 @@ _REFUSALS = {400: RefusalReason.OTHER, 403: RefusalReason.NOT_ALLOWED, 404: Refu
 class GoogleSheetsConfig:
     """``spreadsheet``: the long id in its address. ``sheet``: the name of the tab, which must exist.
 
-    Signed in by ``service_account``, the text of the key file as Google hands it out (needs the extra ``google``; share
+    Signed in by ``service_account``, the text of the key file as Google hands it out (needs the extra ``jwt``; share
     the spreadsheet with its address as an editor), or by a user's consent: ``client_id``, ``client_secret``,
     ``refresh_token`` with the scope `SCOPE`. ``moments``: at which the row is written; each costs one of 60 writes a
     minute. ``live``: False for a spreadsheet to try things out in, which only you can know.

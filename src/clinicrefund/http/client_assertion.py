@@ -19,7 +19,7 @@ _TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 @attrs.frozen(kw_only=True)
 class ClientAssertion:
-    """Client credentials by a JWT of the client itself (RFC 7523 2.2). Needs the extra ``google``.
+    """Client credentials by a JWT of the client itself (RFC 7523 2.2). Needs the extra ``jwt``.
 
     ``token_url``: absolute, and exactly as the server publishes it, since it is the assertion's audience. ``key_id``
     names the public key that was registered. ``algorithm``: RS384 for an RSA key, ES384 for one on the curve P-384.
@@ -44,7 +44,7 @@ class ClientAssertion:
         except ImportError:
             raise ConfigurationError(
                 "ClientAssertion signs with PyJWT and cryptography, which are not installed: "
-                "pip install 'clinicrefund[google]'"
+                "pip install 'clinicrefund[jwt]'"
             ) from None
         try:
             signed = get_default_algorithms()[self.algorithm]

@@ -53,7 +53,7 @@ class ClientCredentials:
 
 @attrs.frozen(kw_only=True)
 class JwtGrant:
-    """The JWT bearer grant (RFC 7523 2.1), signed with RS256. Needs the extra ``google``.
+    """The JWT bearer grant (RFC 7523 2.1), signed with RS256. Needs the extra ``jwt``.
 
     ``audience``: None for the token URL itself. ``subject``: the user to act for, where the vendor has that.
     """
@@ -73,7 +73,7 @@ class JwtGrant:
         except ImportError:
             raise ConfigurationError(
                 "JwtGrant signs with RS256, and PyJWT with cryptography is not installed: "
-                "pip install 'clinicrefund[google]'"
+                "pip install 'clinicrefund[jwt]'"
             ) from None
         try:
             _rsa_key(RSAAlgorithm, self.private_key)
