@@ -5,7 +5,7 @@ The encoding gives every value its type and its length, so no two different valu
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -86,7 +86,7 @@ def _collected(value: object) -> tuple[bytes, bytes]:
 def _said(value: Any) -> dict[str, object]:
     """What an attrs value says beyond its defaults, by the names of its fields."""
     said: dict[str, object] = {}
-    for name, default, made in _fields(cast("type[object]", type(value))):
+    for name, default, made in _fields(cast("Hashable", type(value))):
         held = getattr(value, name)
         if not (made and not held) and held != default:
             said[name] = held
@@ -94,7 +94,7 @@ def _said(value: Any) -> dict[str, object]:
 
 
 @cache
-def _fields(kind: type[object]) -> tuple[tuple[str, object, bool], ...]:
+def _fields(kind: Hashable) -> tuple[tuple[str, object, bool], ...]:
     """Each field that equality covers: its name, its default, and whether a factory makes that. What a factory makes
     is always an empty collection.
     """

@@ -82,7 +82,7 @@ def test_a_grant_that_could_not_sign_is_refused_at_once(changes: dict[str, str],
 
 def test_a_missing_library_is_named_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "jwt.algorithms", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'clinicrefund\[google\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'clinicrefund\[jwt\]'"):
         grant()
 
 

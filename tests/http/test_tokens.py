@@ -661,7 +661,7 @@ def test_jwt_grant_without_the_extra_says_how_to_install_it(
     import sys
 
     monkeypatch.setitem(sys.modules, "jwt.algorithms", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'clinicrefund\[google\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'clinicrefund\[jwt\]'"):
         JwtGrant(token_url="https://x.example/token", issuer="i", private_key=private_key)
 
 
