@@ -7,7 +7,7 @@ import attrs
 from clinicrefund.case.events import DeliveryTaken, DeliveryWorked, TaskKind
 from clinicrefund.case.ids import case_id
 from clinicrefund.clinic import Clinic
-from clinicrefund.model import AppointmentStatus, Booking
+from clinicrefund.model import AppointmentStatus, Booking, Channel
 from clinicrefund.requests import Meaning, Reading
 from clinicrefund.shell.intake import (
     Intake,
@@ -31,6 +31,14 @@ from clinicrefund.triggers import (
     RefundReported,
     Trigger,
 )
+
+_WROTE_BY = {
+    Channel.SMS: "text message",
+    Channel.EMAIL: "e-mail",
+    Channel.DOCUMENT: "form",
+    Channel.AUTOMATION: "automation",
+    Channel.TEAM: "team channel",
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -128,9 +136,9 @@ class Deliveries:
     ) -> Poke:
         booking = found[0] if len(found) == 1 else None
         kind = TaskKind.IS_IT_A_CANCELLATION if booking is not None else TaskKind.WHICH_BOOKING
-        values = {"channel": trigger.channel.value, "words": trigger.words}
+        values = {"channel": _WROTE_BY[trigger.channel], "words": trigger.words}
         if booking is None:
-            values = {"found": str(len(found)), "trigger": f"request by {trigger.channel.value}"}
+            values = {"found": str(len(found)), "trigger": f"request by {_WROTE_BY[trigger.channel]}"}
         return await self._ask(clinic, trigger, delivery, kind, values, booking=booking)
 
     async def _ask_why(
@@ -145,7 +153,7 @@ class Deliveries:
         booking = fitting[0] if len(fitting) == 1 else None
         sender = "" if trigger.sender_verified else "; the sender is not verified"
         values = {
-            "channel": trigger.channel.value,
+            "channel": _WROTE_BY[trigger.channel],
             "words": trigger.words,
             "why": f" By the rules it is {reading.meaning.value}: {reading.why}{sender}.",
         }
