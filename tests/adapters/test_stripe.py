@@ -156,6 +156,13 @@ async def test_an_intent_that_was_never_charged_is_no_payment(desk: Desk) -> Non
 
 
 @pytest.mark.anyio
+async def test_what_is_only_authorized_holds_no_money_that_could_go_back(desk: Desk) -> None:
+    charge = desk.stripe._charges[desk.stripe.charge_of(desk.payment)]
+    charge |= {"captured": False, "amount_captured": 0}
+    assert (await desk.gateway.get_payment(desk.payment)).captured == Money.zero("USD")
+
+
+@pytest.mark.anyio
 async def test_a_connected_account_is_named_on_every_call(desk: Desk) -> None:
     payment = desk.stripe.take_payment(Money.of("9.00", "USD"), account="acct_1")
     gateway = StripeGateway(attrs.evolve(CONFIG, account="acct_1"), desk.sandbox.session())
@@ -289,6 +296,29 @@ async def test_what_may_speak_of_our_own_attempt_is_unknown(desk: Desk, reply: S
     unknown = await desk.refuse(reply)
     assert isinstance(unknown, Unknown)
     assert "prose" not in unknown.why
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("reply", "raises"),
+    [
+        (error(401, "api_key_expired", "vendor's prose"), CredentialsRefused),
+        (error(401, "platform_api_key_expired", "vendor's prose"), CredentialsRefused),
+        (error(429, "rate_limit", "vendor's prose"), RateLimited),
+        (error(429, "lock_timeout", "vendor's prose"), RateLimited),
+        (error(500, None, "vendor's prose", kind="api_error"), OutcomeUnknown),
+        (error(502, None, "vendor's prose", kind="api_error"), OutcomeUnknown),
+        (error(503, None, "vendor's prose", kind="api_error"), OutcomeUnknown),
+        (error(504, None, "vendor's prose", kind="api_error"), OutcomeUnknown),
+    ],
+)
+async def test_what_is_no_clear_answer_raises(
+    desk: Desk, reply: SandboxReply, raises: type[Exception]
+) -> None:
+    with pytest.raises(raises) as raised:
+        await desk.refuse(reply)
+    assert "prose" not in str(raised.value)
+    assert desk.stripe.refunds() == []
 
 
 @pytest.mark.anyio
@@ -679,7 +709,18 @@ async def test_the_connected_account_is_told(desk: Desk) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"id":"evt_1","object":"event"}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"id":"evt_1","object":"event"}',
+        # A thin event: it tells neither the refund nor seconds.
+        b'{"id":"evt_1","object":"v2.core.event","type":"v2.x","created":"2026-01-01T00:00:00Z","livemode":false}',
+        b"\xff",
+    ],
+)
 async def test_a_signed_body_that_cannot_be_read_says_so_without_showing_it(desk: Desk, body: bytes) -> None:
     now = desk.sandbox.clock.now()
     with pytest.raises(Unreadable) as caught:
