@@ -499,6 +499,56 @@ async def test_a_question_that_is_refused_says_that_nothing_happened(books: Book
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("reply", "raised"),
+    [
+        (fault(400, "4000", "cannot be parsed", NOW), Unavailable),
+        (fault(200, "4001", "cannot be queried", NOW), Unavailable),
+        (fault(400, "6190", "ended", NOW), CredentialsRefused),
+        (gateway_fault(403, "120", "no right", NOW, kind="AUTHORIZATION"), CredentialsRefused),
+        (gateway_fault(403, "3100", "no right", NOW, kind="AUTHORIZATION"), CredentialsRefused),
+        (gateway_fault(403, "3201", "no right", NOW, kind="AUTHORIZATION"), CredentialsRefused),
+    ],
+)
+async def test_a_look_up_that_is_refused_proves_nothing(
+    books: Books, reply: SandboxReply, raised: type[Exception]
+) -> None:
+    books.refuse_once(reply, QUERY)
+    with pytest.raises(raised):
+        await books.ledger.find_entry(entry(), reference=None)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("code", ["3200", "120", "3100", "3201"])
+async def test_a_401_that_a_new_token_does_not_help_is_a_matter_of_credentials(
+    books: Books, code: str
+) -> None:
+    books.company.words = gateway_fault(401, code, "no right", NOW, kind="AUTHENTICATION")
+    books.company.fail(Fault.REFUSED, operation=CREATE_RECEIPT, times=2)
+    with pytest.raises(CredentialsRefused):
+        await books.ledger.post_entry(entry())
+    assert books.company.receipts() == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [500, 503, 504])
+async def test_trouble_of_their_own_is_looked_up_first(books: Books, status: int) -> None:
+    books.refuse_once(fault(status, "10000", "half-way", NOW, kind="SystemFault"), CREATE_RECEIPT)
+    with pytest.raises(OutcomeUnknown):
+        await books.ledger.post_entry(entry())
+    assert await books.ledger.find_entry(entry(), reference=None) is None
+
+
+@pytest.mark.anyio
+async def test_throttling_that_names_no_time_is_waited_for_a_minute(books: Books) -> None:
+    books.refuse_once(gateway_fault(429, "3001", "too many", NOW, kind="THROTTLE"), CREATE_RECEIPT)
+    with pytest.raises(RateLimited) as limited:
+        await books.ledger.post_entry(entry())
+    assert limited.value.retry_after == timedelta(seconds=60)
+    assert books.company.receipts() == []
+
+
+@pytest.mark.anyio
 async def test_throttling_says_that_nothing_happened_and_when_to_come_back(books: Books) -> None:
     books.company.fail(Fault.RATE_LIMITED, operation=CREATE_RECEIPT, delay=timedelta(seconds=60))
     with pytest.raises(RateLimited) as limited:

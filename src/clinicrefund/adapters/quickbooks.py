@@ -111,7 +111,8 @@ class QuickBooksLedger:
                 client_secret=config.client_secret,
                 initial=config.refresh_token,
             ),
-            limits=Limits(per_second=8, concurrent=8),  # of 10 a second and 500 a minute
+            # Of 10 a second and 500 a minute; a 429 does not say when to come back.
+            limits=Limits(per_second=8, concurrent=8, pause=timedelta(seconds=60)),
         )
 
     async def post_entry(self, entry: LedgerEntry, /) -> Outcome:
