@@ -1,7 +1,7 @@
 """SimplePractice by an agreed API: what it is sent, and what its answers mean. What it shares with others: practice."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 import pytest
@@ -12,12 +12,18 @@ from clinicrefund.adapters.simplepractice import (
     SimplePracticeEHR,
     SimplePracticeGateway,
 )
-from clinicrefund.errors import ConfigurationError, Unavailable
+from clinicrefund.errors import (
+    ConfigurationError,
+    CredentialsRefused,
+    OutcomeUnknown,
+    RateLimited,
+    Unavailable,
+)
 from clinicrefund.http import Basic, Bearer, ClientCredentials
 from clinicrefund.model import Actor, AppointmentStatus, Booking
 from clinicrefund.money import Money
 from clinicrefund.orders import AppointmentUpdate, PaymentState, RefundOrder
-from clinicrefund.outcomes import Done, Pending
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.testing import Fault, Sandbox, SandboxReply, check_ehr, check_gateway
 from clinicrefund.testing.stand_ins.simplepractice import TOKEN, SimplePracticeStandIn
 
@@ -80,6 +86,13 @@ class Desk:
             amount=usd(amount),
             before=await self.gateway.get_payment(self.payment),
         )
+
+    async def answered(self, status: int, code: str) -> Outcome:
+        """What the gateway makes of that answer to its refund."""
+        order = await self.order()
+        self.practice.words = self.practice.failure(status, code)
+        self.practice.fail(Fault.REFUSED, operation="POST")
+        return await self.gateway.refund(order)
 
 
 @pytest.fixture
@@ -228,6 +241,65 @@ async def test_a_refund_that_waits_is_followed(desk: Desk) -> None:
     assert isinstance(outcome, Pending)
     desk.practice.settle(str(outcome.reference))
     assert isinstance(await desk.gateway.find_refund(order, reference=outcome.reference), Done)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "code", "outcome"),
+    [
+        (400, "invalid_request", Refused(reason=RefusalReason.OTHER, code="invalid_request")),
+        (422, "invalid_request", Refused(reason=RefusalReason.OTHER, code="invalid_request")),
+        (403, "forbidden", Refused(reason=RefusalReason.NOT_ALLOWED, code="forbidden")),
+        (404, "not_found", Refused(reason=RefusalReason.NOT_FOUND, code="not_found")),
+        (422, "refund_window_closed", Refused(reason=RefusalReason.TOO_OLD, code="refund_window_closed")),
+        (422, "something_new", Refused(reason=RefusalReason.OTHER, code="something_new")),
+    ],
+)
+async def test_a_refund_that_is_refused_has_a_reason(
+    desk: Desk, status: int, code: str, outcome: Outcome
+) -> None:
+    assert await desk.answered(status, code) == outcome
+    assert desk.practice.refunds() == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (409, "already_refunded"),
+        (409, "idempotency_conflict"),
+        (409, "something_new"),
+        (412, "version_conflict"),
+        (422, "amount_too_high"),
+    ],
+)
+async def test_what_may_speak_of_our_own_attempt_is_unknown(desk: Desk, status: int, code: str) -> None:
+    assert isinstance(await desk.answered(status, code), Unknown)
+
+
+@pytest.mark.anyio
+async def test_a_payment_that_has_not_settled_is_tried_again_in_a_day(desk: Desk) -> None:
+    with pytest.raises(RateLimited) as caught:
+        await desk.answered(422, "payment_not_settled")
+    assert caught.value.retry_after == timedelta(days=1)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "raises"),
+    [
+        (401, CredentialsRefused),
+        (429, RateLimited),
+        (500, OutcomeUnknown),
+        (502, OutcomeUnknown),
+        (503, OutcomeUnknown),
+        (504, OutcomeUnknown),
+    ],
+)
+async def test_what_is_no_clear_answer_raises(desk: Desk, status: int, raises: type[Exception]) -> None:
+    with pytest.raises(raises):
+        await desk.answered(status, "made_up")
+    assert desk.practice.refunds() == []
 
 
 # ---- configuration ---------------------------------------------------------------------------------------------
