@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from clinicrefund.adapters.theranest import TheraNestConfig, TheraNestEHR, TheraNestGateway
-from clinicrefund.errors import InputRefused, RateLimited
+from clinicrefund.errors import CredentialsRefused, InputRefused, OutcomeUnknown, RateLimited
 from clinicrefund.model import Actor, AppointmentStatus, Booking
 from clinicrefund.money import Money
 from clinicrefund.orders import AppointmentUpdate, RefundOrder
@@ -72,6 +72,14 @@ class Desk:
     async def refused(self, code: str) -> Outcome:
         order = await self.order()
         self.practice.refuses = code
+        return await self.gateway.refund(order)
+
+    async def answered(self, status: int, code: str) -> Outcome:
+        """What the gateway makes of that answer to its refund."""
+        order = await self.order()
+        said = {"success": False, "error": {"code": code, "message": "made up"}}
+        self.practice.words = SandboxReply(status=status, json=said)
+        self.practice.fail(Fault.REFUSED, operation="POST")
         return await self.gateway.refund(order)
 
 
@@ -203,6 +211,56 @@ async def test_a_refusal_inside_a_success_has_its_meaning(desk: Desk, code: str,
 @pytest.mark.parametrize("code", ["amount_too_high", "already_refunded", "idempotency_conflict"])
 async def test_what_may_speak_of_our_own_attempt_is_unknown(desk: Desk, code: str) -> None:
     assert isinstance(await desk.refused(code), Unknown)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [
+        (400, "InvalidRequest", RefusalReason.OTHER),
+        (422, "InvalidRequest", RefusalReason.OTHER),
+        (403, "Forbidden", RefusalReason.NOT_ALLOWED),
+        (404, "NotFound", RefusalReason.NOT_FOUND),
+        (422, "RefundWindowClosed", RefusalReason.TOO_OLD),
+        (422, "ClaimSubmitted", RefusalReason.NOT_ALLOWED),
+    ],
+)
+async def test_the_same_words_mean_the_same_with_a_status_that_refuses(
+    desk: Desk, status: int, code: str, reason: RefusalReason
+) -> None:
+    assert await desk.answered(status, code) == Refused(reason=reason, code=code)
+    assert desk.practice.refunds() == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("code", ["AlreadyRefunded", "IdempotencyConflict"])
+async def test_a_conflict_may_speak_of_our_own_attempt(desk: Desk, code: str) -> None:
+    assert isinstance(await desk.answered(409, code), Unknown)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "raises"),
+    [
+        (401, CredentialsRefused),
+        (429, RateLimited),
+        (500, OutcomeUnknown),
+        (502, OutcomeUnknown),
+        (503, OutcomeUnknown),
+        (504, OutcomeUnknown),
+    ],
+)
+async def test_what_is_no_clear_answer_raises(desk: Desk, status: int, raises: type[Exception]) -> None:
+    with pytest.raises(raises):
+        await desk.answered(status, "MadeUp")
+    assert desk.practice.refunds() == []
+
+
+@pytest.mark.anyio
+async def test_a_visit_that_is_cancelled_already_is_done(desk: Desk) -> None:
+    desk.practice.set_by_staff(desk.visit, "Canceled")
+    assert isinstance(await desk.ehr.update_appointment(desk.update()), Done)
+    assert "POST /CancelAppointment" not in desk.practice.requests
 
 
 @pytest.mark.anyio
