@@ -157,10 +157,10 @@ class PracticeStandIn(StandIn):
 
     # ---- how it answers ------------------------------------------------------------------------------------------
 
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        return None if self.is_signed_in(request) else self.token_expired()
+
     def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        if not self.is_signed_in(request):
-            self.requests.append(f"{method} {path}")
-            return self.failure(401, "unauthorized")
         try:
             return super().answer(method, path, request)
         except RefusedByPractice as refused:

@@ -1,7 +1,8 @@
 """StandIn: a stateful stand-in for one vendor, faithful on the wire; `route` names what it answers.
 
 A stand-in is written as the vendor's document says, never as our adapter expects. The stand-in of platform
-``acme_pay`` is the class ``AcmePayStandIn``. Beside its routes it may offer these, all optional:
+``acme_pay`` is the class ``AcmePayStandIn``. A route refuses with its reply, or from
+the depth of a check with `RefusedByVendor`. Beside its routes it may offer these, all optional:
 
 =====================  ==============================================================================================
 `StandIn.adapters`     our adapters for this vendor, joined to the stand-in: what `Sandbox.clinic` is made of
@@ -9,6 +10,7 @@ A stand-in is written as the vendor's document says, never as our adapter expect
 `StandIn.refunded`     gateways: what of a payment has gone back
 `StandIn.seed`         what the vendor holds of a new booking (a visit, an invitee, a customer) comes to exist
 `StandIn.inventory`    what it holds, in lines that people and tests can read
+`StandIn.at_the_door`  who is turned away before any route is asked: callers without credentials
 `StandIn.refusal` ...  the vendor's own shape of a refusal, a 429, a 5xx, an expired token, for scripted faults
 =====================  ==============================================================================================
 """
@@ -99,6 +101,14 @@ class SandboxDelivery:
     """From the URL, the body and the moment of sending: the headers, content type included."""
 
 
+class RefusedByVendor(Exception):
+    """Raised by a route, or anywhere below it: the stand-in answers with ``reply``."""
+
+    def __init__(self, reply: SandboxReply, /) -> None:
+        super().__init__()
+        self.reply = reply
+
+
 Reach: TypeAlias = Callable[[str], str]
 """From a vendor's real URL to where the stand-in can be reached. In process it changes nothing (the sandbox's
 transport routes by host); on the server ``https://api.stripe.com`` becomes ``http://127.0.0.1:8080/stripe``."""
@@ -166,10 +176,15 @@ class StandIn:
     def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
         """Dispatch to the marked method; 404 where none fits. Scripted faults come between this and the caller."""
         self.requests.append(f"{method} {path}")
+        if (turned_away := self.at_the_door(path, request)) is not None:
+            return turned_away
         for wanted, _, pattern, name in self._routes:
             if wanted == method and (match := pattern.fullmatch(path)):
                 parts = {part: unquote(value) for part, value in match.groupdict().items()}
-                reply: SandboxReply = getattr(self, name)(attrs.evolve(request, path=parts))
+                try:
+                    reply: SandboxReply = getattr(self, name)(attrs.evolve(request, path=parts))
+                except RefusedByVendor as refused:
+                    return refused.reply
                 return reply
         return self.no_such_route()
 
@@ -215,6 +230,10 @@ class StandIn:
         the text of a message.
         """
         return {}
+
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        """What turns a request away before any route is asked, like credentials that are not known; None: come in."""
+        return None
 
     def no_such_route(self) -> SandboxReply:
         """What this vendor answers on a path it does not know."""
@@ -264,6 +283,7 @@ __all__ = [
     "Adapters",
     "Handler",
     "Reach",
+    "RefusedByVendor",
     "SandboxDelivery",
     "SandboxReply",
     "SandboxRequest",

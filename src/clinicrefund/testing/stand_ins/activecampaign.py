@@ -12,7 +12,6 @@ from clinicrefund.model import Booking, Reference
 from clinicrefund.testing.stand_in import Adapters, Reach, SandboxReply, SandboxRequest, StandIn, route
 from clinicrefund.testing.stand_ins.activecampaign_shapes import (
     Object,
-    RefusedByActiveCampaign,
     invalid,
     new_contact,
     new_entry,
@@ -136,13 +135,10 @@ class ActiveCampaignStandIn(StandIn):
 
     def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
         self._run()
-        if request.header("api-token") != API_TOKEN:
-            self.requests.append(f"{method} {path}")
-            return self.token_expired()
-        try:
-            return super().answer(method, path, request)
-        except RefusedByActiveCampaign as refusal:
-            return refusal.reply
+        return super().answer(method, path, request)
+
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        return None if request.header("api-token") == API_TOKEN else self.token_expired()
 
     @route("POST", "/api/3/contact/sync")
     def sync_contact(self, request: SandboxRequest) -> SandboxReply:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
-from clinicrefund.testing.stand_in import SandboxReply
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply
 
 Object: TypeAlias = dict[str, Any]
 
@@ -16,23 +16,15 @@ ACCOUNT_ZONE = timezone(timedelta(hours=-5))
 """In which the account writes every moment."""
 
 
-class RefusedByActiveCampaign(Exception):
-    """A refusal."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
-
-
-def refused(status: int, message: str, /) -> RefusedByActiveCampaign:
+def refused(status: int, message: str, /) -> RefusedByVendor:
     """An exception to raise, in the shape with one message."""
-    return RefusedByActiveCampaign(SandboxReply(status=status, json={"message": message}))
+    return RefusedByVendor(SandboxReply(status=status, json={"message": message}))
 
 
-def invalid(title: str, pointer: str, /) -> RefusedByActiveCampaign:
+def invalid(title: str, pointer: str, /) -> RefusedByVendor:
     """An exception to raise, in the shape of what does not validate."""
     error = {"status": 422, "title": title, "source": {"pointer": pointer}}
-    return RefusedByActiveCampaign(SandboxReply(status=422, json={"errors": [error]}))
+    return RefusedByVendor(SandboxReply(status=422, json={"errors": [error]}))
 
 
 def stamp(at: datetime, /) -> str:

@@ -103,10 +103,6 @@ class AirtableStandIn(StandIn):
     # ---- routes --------------------------------------------------------------------------------------------------
 
     def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        refused = None if path == "/oauth2/v1/token" else self._at_the_door(request)
-        if refused is not None:
-            self.requests.append(f"{method} {path}")
-            return refused
         try:
             return super().answer(method, path, request)
         except NotTaken as not_taken:
@@ -214,7 +210,9 @@ class AirtableStandIn(StandIn):
 
     # ---- how Airtable works inside -------------------------------------------------------------------------------
 
-    def _at_the_door(self, request: SandboxRequest) -> SandboxReply | None:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        if path == "/oauth2/v1/token":
+            return None
         authorization = request.header("authorization")
         if not authorization:
             return error(401, "AUTHENTICATION_REQUIRED", "Authentication required")

@@ -199,18 +199,13 @@ class AthenahealthStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         known = self._tokens.get(request.header("authorization").removeprefix("Bearer "))
         if path != "/oauth2/v1/token" and (known is None or known <= self.now()):
-            self.requests.append(f"{method} {path}")
             return self.token_expired()
         if path.startswith("/v1/") and path.split("/")[2] != PRACTICE:
-            self.requests.append(f"{method} {path}")
             return SandboxReply(status=403, text="")
-        try:
-            return super().answer(method, path, request)
-        except RefusedByAthenahealth as refused:
-            return refused.reply
+        return None
 
     @route("POST", "/oauth2/v1/token")
     def give_token(self, request: SandboxRequest) -> SandboxReply:

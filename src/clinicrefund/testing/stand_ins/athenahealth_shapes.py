@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
-from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply, SandboxRequest
 
 Object: TypeAlias = dict[str, Any]
 
@@ -30,12 +30,11 @@ _DAY, _CLOCK, _STAMP = "%m/%d/%Y", "%H:%M", "%m/%d/%Y %H:%M:%S"
 _TOPICS = "https://api.platform.athenahealth.com/fhir/r4/SubscriptionTopic/"
 
 
-class RefusedByAthenahealth(Exception):
+class RefusedByAthenahealth(RefusedByVendor):
     """A refusal, with the answer it is told by."""
 
     def __init__(self, status: int, words: str, /) -> None:
-        super().__init__(words)
-        self.reply = SandboxReply(status=status, json={"error": words})
+        super().__init__(SandboxReply(status=status, json={"error": words}))
 
 
 def new_reasons() -> dict[str, Object]:

@@ -186,12 +186,13 @@ class CalendlyStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        if path == "/oauth/token" or self._is_known(request.header("authorization")):
+            return None
+        return error(401, "Unauthenticated", "The access token is invalid")
+
     def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        if path != "/oauth/token" and not self._is_known(request.header("authorization")):
-            self.requests.append(f"{method} {path}")
-            reply = error(401, "Unauthenticated", "The access token is invalid")
-        else:
-            reply = super().answer(method, path, request)
+        reply = super().answer(method, path, request)
         limits = {"X-RateLimit-Limit": "500", "X-RateLimit-Remaining": "499", "X-RateLimit-Reset": "60"}
         return attrs.evolve(reply, headers={**limits, **reply.headers})
 

@@ -143,12 +143,11 @@ class ClickSendStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         login = _login(request)
-        if login is None or login == "banned":
-            self.requests.append(f"{method} {path}")
-            return self.token_expired() if login is None else error(403, "FORBIDDEN")
-        return super().answer(method, path, request)
+        if login is None:
+            return self.token_expired()
+        return error(403, "FORBIDDEN") if login == "banned" else None
 
     @route("POST", "/v3/sms/send")
     def send_messages(self, request: SandboxRequest) -> SandboxReply:

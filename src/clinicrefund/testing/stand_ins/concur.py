@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from clinicrefund.testing.issued_tokens import IssuedTokens
 from clinicrefund.testing.numbers import as_numbers, exact_json
-from clinicrefund.testing.stand_in import Adapters, Reach, SandboxReply, SandboxRequest, StandIn, route
+from clinicrefund.testing.stand_in import (
+    Adapters,
+    Reach,
+    RefusedByVendor,
+    SandboxReply,
+    SandboxRequest,
+    StandIn,
+    route,
+)
 
 if TYPE_CHECKING:
     from clinicrefund.http import Session
@@ -31,14 +39,6 @@ _V3 = "/api/v3.0/expense"
 _V4 = "/expensereports/v4"
 _LONGEST = {"Description": 64, "VendorDescription": 64, "Comment": 500}
 _NEEDED = ("ReportID", "ExpenseTypeCode", "PaymentTypeID", "TransactionCurrencyCode", "TransactionDate")
-
-
-class RefusedByConcur(Exception):
-    """Carries the answer out of the depth of a check."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 def v3_error(status: int, message: str, /) -> SandboxReply:
@@ -138,14 +138,9 @@ class ConcurStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        if path != _TOKENS_PATH and not self.tokens.accept(request.header("authorization"), self.now()):
-            self.requests.append(f"{method} {path}")
-            return self.token_expired()
-        try:
-            return super().answer(method, path, request)
-        except RefusedByConcur as refused:
-            return refused.reply
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        known = path == _TOKENS_PATH or self.tokens.accept(request.header("authorization"), self.now())
+        return None if known else self.token_expired()
 
     @route("POST", _TOKENS_PATH)
     def give_tokens(self, request: SandboxRequest) -> SandboxReply:
@@ -206,7 +201,7 @@ class ConcurStandIn(StandIn):
             or body.get("policyId") != POLICY
             or len(body.get("businessPurpose", "")) > 64
         ):
-            raise RefusedByConcur(v4_error(400, "name or policyId is missing or not valid"))
+            raise RefusedByVendor(v4_error(400, "name or policyId is missing or not valid"))
         if key not in self._answered:
             report = self.add_report(body["name"])
             self._answered[key or f"none-{report}"] = report
@@ -226,7 +221,7 @@ class ConcurStandIn(StandIn):
     def get_entry(self, request: SandboxRequest) -> SandboxReply:
         found = self._entries.get(request.path["id"])
         if found is None:
-            raise RefusedByConcur(v3_error(404, "the entry does not exist"))
+            raise RefusedByVendor(v3_error(404, "the entry does not exist"))
         return SandboxReply(json=as_numbers(self._entry(found)))
 
     @route("POST", f"{_V3}/entries")
@@ -266,9 +261,9 @@ class ConcurStandIn(StandIn):
         self._check_user(request)
         report = self._reports.get(request.path["report"])
         if report is None:
-            raise RefusedByConcur(v4_error(404, "the report does not exist"))
+            raise RefusedByVendor(v4_error(404, "the report does not exist"))
         if self._report(report)["Total"] <= 0:
-            raise RefusedByConcur(v4_error(400, "the report has blocking exceptions"))
+            raise RefusedByVendor(v4_error(400, "the report has blocking exceptions"))
         report["ApprovalStatusCode"] = "A_PEND"
         return SandboxReply(status=204)
 
@@ -288,7 +283,7 @@ class ConcurStandIn(StandIn):
 
     def _check_user(self, request: SandboxRequest) -> None:
         if request.path["user"].lower() != USER_ID:
-            raise RefusedByConcur(v4_error(404, "the user does not exist"))
+            raise RefusedByVendor(v4_error(404, "the user does not exist"))
 
     def _check_entry(self, body: Object) -> None:
         problems = [f"{name} is missing" for name in _NEEDED if not body.get(name)]
@@ -305,15 +300,15 @@ class ConcurStandIn(StandIn):
         if not isinstance(amount, Decimal) or (amount < 0 and not self.takes_negative):
             problems.append("the amount is not valid")
         if problems:
-            raise RefusedByConcur(v3_error(400, "; ".join(problems)))
+            raise RefusedByVendor(v3_error(400, "; ".join(problems)))
 
     def _body(self, request: SandboxRequest) -> Object:
         if "content-length" not in request.headers:
-            raise RefusedByConcur(v3_error(411, "chunked requests are not supported"))
+            raise RefusedByVendor(v3_error(411, "chunked requests are not supported"))
         try:
             body: Object = exact_json(request)
         except ValueError:
-            raise RefusedByConcur(v3_error(400, "the body is not JSON")) from None
+            raise RefusedByVendor(v3_error(400, "the body is not JSON")) from None
         return body
 
     def _report(self, report: Object) -> Object:

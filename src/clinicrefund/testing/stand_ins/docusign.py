@@ -23,7 +23,6 @@ from clinicrefund.testing.stand_ins.docusign_shapes import (
     PRIVATE_KEY,
     PUBLIC_KEY,
     Object,
-    RefusedByDocuSign,
     check_definition,
     error,
     new_envelope,
@@ -158,15 +157,10 @@ class DocuSignStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         token = request.header("authorization").removeprefix("Bearer ")
-        if path != "/oauth/token" and self._tokens.get(token, self.now()) <= self.now():
-            self.requests.append(f"{method} {path}")
-            return self.token_expired()
-        try:
-            return super().answer(method, path, request)
-        except RefusedByDocuSign as refusal:
-            return refusal.reply
+        known = path == "/oauth/token" or self._tokens.get(token, self.now()) > self.now()
+        return None if known else self.token_expired()
 
     @route("POST", "/oauth/token")
     def give_token(self, request: SandboxRequest) -> SandboxReply:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from uuid import UUID, uuid5
 
-from clinicrefund.testing.stand_in import SandboxReply
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply
 
 Object: TypeAlias = dict[str, Any]
 
@@ -85,17 +85,9 @@ _LONGEST_FIELD = 100
 _STATUSES = ("created", "sent")
 
 
-class RefusedByDocuSign(Exception):
-    """A refusal."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
-
-
-def refused(code: str, /, status: int = 400) -> RefusedByDocuSign:
+def refused(code: str, /, status: int = 400) -> RefusedByVendor:
     """An exception to raise."""
-    return RefusedByDocuSign(error(status, code))
+    return RefusedByVendor(error(status, code))
 
 
 def error(status: int, code: str, /) -> SandboxReply:

@@ -160,15 +160,9 @@ class FHIRStandIn(StandIn):
 
     # ---- routes ----------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         signed_in = self.tokens.accept(request.header("authorization"), self.now())
-        if path not in ("/r4/token", "/r4/metadata") and not signed_in:
-            self.requests.append(f"{method} {path}")
-            return self.token_expired()
-        try:
-            return super().answer(method, path, request)
-        except RefusedByFHIR as refused:
-            return refused.reply
+        return None if signed_in or path in ("/r4/token", "/r4/metadata") else self.token_expired()
 
     @route("POST", "/r4/token")
     def token(self, request: SandboxRequest) -> SandboxReply:

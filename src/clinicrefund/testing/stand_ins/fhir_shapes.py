@@ -6,7 +6,7 @@ from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
-from clinicrefund.testing.stand_in import SandboxReply
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply
 
 Object: TypeAlias = dict[str, Any]
 
@@ -21,12 +21,11 @@ _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _SEARCHED_BY = re.compile(r"(gt|ge|lt|le|eq)?(\d{4}-.*)")
 
 
-class RefusedByFHIR(Exception):
+class RefusedByFHIR(RefusedByVendor):
     """A refusal, with the answer it is told by."""
 
     def __init__(self, status: int, code: str, words: str = "", /) -> None:
-        super().__init__(words)
-        self.reply = issue(status, code, words)
+        super().__init__(issue(status, code, words))
 
 
 def issue(status: int, code: str, words: str = "", /) -> SandboxReply:

@@ -161,10 +161,11 @@ class FreshBooksStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        known = path == _TOKENS_PATH or self.tokens.accept(request.header("authorization"), self.now())
+        return None if known else self.token_expired()
+
     def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        if path != _TOKENS_PATH and not self.tokens.accept(request.header("authorization"), self.now()):
-            self.requests.append(f"{method} {path}")
-            return self.token_expired()
         try:
             return super().answer(method, path, request)
         except RefusedByFreshBooks as refused:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from clinicrefund.testing.stand_in import Adapters, Reach, SandboxReply, SandboxRequest, StandIn, route
+from clinicrefund.testing.stand_in import (
+    Adapters,
+    Reach,
+    RefusedByVendor,
+    SandboxReply,
+    SandboxRequest,
+    StandIn,
+    route,
+)
 from clinicrefund.testing.stand_ins.google_sheets_grid import Block, Cell, Grid, NoSuchRange
 
 if TYPE_CHECKING:
@@ -25,14 +33,6 @@ _LIFE = timedelta(seconds=3599)
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _INPUT_OPTIONS = ("RAW", "USER_ENTERED")
 _NEW_GRID = {"rowCount": 1000, "columnCount": 26}
-
-
-class RefusedByGoogle(Exception):
-    """Carries the answer out of the depth of a check."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 class GoogleSheetsStandIn(StandIn):
@@ -89,15 +89,10 @@ class GoogleSheetsStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         token = request.header("authorization").removeprefix("Bearer ")
-        if path != "/token" and self._tokens.get(token, self.now()) <= self.now():
-            self.requests.append(f"{method} {path}")
-            return self.token_expired()
-        try:
-            return super().answer(method, path, request)
-        except RefusedByGoogle as refused:
-            return refused.reply
+        known = path == "/token" or self._tokens.get(token, self.now()) > self.now()
+        return None if known else self.token_expired()
 
     @route("POST", "/token")
     def give_token(self, request: SandboxRequest) -> SandboxReply:
@@ -270,5 +265,5 @@ def error(status: int, word: str, message: str, /) -> SandboxReply:
     return SandboxReply(status=status, json={"error": {"code": status, "message": message, "status": word}})
 
 
-def _refused(status: int, word: str, message: str) -> RefusedByGoogle:
-    return RefusedByGoogle(error(status, word, message))
+def _refused(status: int, word: str, message: str) -> RefusedByVendor:
+    return RefusedByVendor(error(status, word, message))

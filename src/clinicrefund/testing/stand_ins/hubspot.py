@@ -9,7 +9,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from clinicrefund.model import Booking, Reference
-from clinicrefund.testing.stand_in import Adapters, Reach, SandboxReply, SandboxRequest, StandIn, route
+from clinicrefund.testing.stand_in import (
+    Adapters,
+    Reach,
+    RefusedByVendor,
+    SandboxReply,
+    SandboxRequest,
+    StandIn,
+    route,
+)
 from clinicrefund.testing.stand_ins.hubspot_shapes import (
     JOINS,
     NUMBERS,
@@ -17,7 +25,6 @@ from clinicrefund.testing.stand_ins.hubspot_shapes import (
     UNIQUE,
     Entry,
     Object,
-    RefusedByHubSpot,
     batch,
     checked_properties,
     failure,
@@ -117,17 +124,16 @@ class HubSpotStandIn(StandIn):
     # ---- routes --------------------------------------------------------------------------------------------------
 
     def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        path = by_date(path)
+        return super().answer(method, by_date(path), request)
+
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        if path == "/oauth/v1/token":
+            return None
         token = request.header("authorization").removeprefix("Bearer ")
-        is_known = token == ACCESS_TOKEN or self._access.get(token, self.now()) > self.now()
-        try:
-            if path != "/oauth/v1/token" and not (is_known and self.is_permitted):
-                self.requests.append(f"{method} {path}")
-                scopes = "This app hasn't been granted all required scopes"
-                return failure(403, "MISSING_SCOPES", scopes) if is_known else self.token_expired()
-            return super().answer(method, path, request)
-        except RefusedByHubSpot as refused:
-            return refused.reply
+        if token != ACCESS_TOKEN and self._access.get(token, self.now()) <= self.now():
+            return self.token_expired()
+        scopes = "This app hasn't been granted all required scopes"
+        return None if self.is_permitted else failure(403, "MISSING_SCOPES", scopes)
 
     @classmethod
     def operation(cls, method: str, path: str, /) -> str:
@@ -206,7 +212,7 @@ class HubSpotStandIn(StandIn):
             for entry in self.of(kind):
                 if properties.get(name) and entry.properties.get(name) == properties[name]:
                     text = f"{kind[:-1].title()} already exists. Existing ID: {entry.id}"
-                    raise RefusedByHubSpot(failure(409, "CONFLICT", text))
+                    raise RefusedByVendor(failure(409, "CONFLICT", text))
         made = self._new(kind, properties)
         for other in others:
             self.join(made.id, other)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from clinicrefund.testing.stand_in import SandboxReply
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply
 
 Object: TypeAlias = dict[str, Any]
 
@@ -41,14 +41,6 @@ OPTIONS = {
 }
 LONGEST_BODY = 65_536
 _ALWAYS = ("hs_createdate", "hs_lastmodifieddate", "hs_object_id")
-
-
-class RefusedByHubSpot(Exception):
-    """Carries the answer out of the depth of a check."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 @attrs.define(kw_only=True)
@@ -91,16 +83,16 @@ def failure(status: int, category: str | None, message: str, **more: object) -> 
     return SandboxReply(status=status, json={**body, **named, **more})
 
 
-def not_found(number: str) -> RefusedByHubSpot:
+def not_found(number: str) -> RefusedByVendor:
     """There is nothing of that id."""
-    return RefusedByHubSpot(
+    return RefusedByVendor(
         failure(404, "OBJECT_NOT_FOUND", f"Object not found. objectId are usually {number}")
     )
 
 
-def invalid(message: str, **context: object) -> RefusedByHubSpot:
+def invalid(message: str, **context: object) -> RefusedByVendor:
     """What HubSpot does not take."""
-    return RefusedByHubSpot(
+    return RefusedByVendor(
         failure(400, "VALIDATION_ERROR", message, errors=[{"message": message, **context}])
     )
 

@@ -170,12 +170,9 @@ class JaneStandIn(StandIn):
 
     # ---- routes ------------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         known = self.tokens.accept(request.header("authorization"), self.now())
-        if not path.startswith("/realms/") and not known:
-            self.requests.append(f"{method} {path}")
-            return self.token_expired()
-        return super().answer(method, path, request)
+        return None if known or path.startswith("/realms/") else self.token_expired()
 
     @route("POST", "/realms/{realm}/protocol/openid-connect/token")
     def token(self, request: SandboxRequest) -> SandboxReply:

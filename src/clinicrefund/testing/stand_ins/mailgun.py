@@ -22,7 +22,6 @@ from clinicrefund.testing.stand_in import (
 )
 from clinicrefund.testing.stand_ins.mailgun_shapes import (
     Object,
-    RefusedByMailgun,
     check_message_form,
     error,
     fits,
@@ -191,16 +190,12 @@ class MailgunStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         key = _key(request)
         may = key == API_KEY or (key == SENDING_KEY and path.endswith("/messages"))
-        if not may or request.header("host") == "api.eu.mailgun.net":
-            self.requests.append(f"{method} {path}")
-            return SandboxReply(status=401, text="Forbidden")
-        try:
-            return super().answer(method, path, request)
-        except RefusedByMailgun as refusal:
-            return refusal.reply
+        if may and request.header("host") != "api.eu.mailgun.net":
+            return None
+        return SandboxReply(status=401, text="Forbidden")
 
     @route("POST", "/v3/{domain}/messages")
     def send_message(self, request: SandboxRequest) -> SandboxReply:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
-from clinicrefund.testing.stand_in import SandboxReply
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply
 
 Object: TypeAlias = dict[str, Any]
 Pairs: TypeAlias = list[tuple[str, str]]
@@ -23,17 +23,9 @@ _MOST_ITEMS = 100
 _BOUNDARY = "----sandbox-mailgun-7d1f"
 
 
-class RefusedByMailgun(Exception):
-    """A refusal."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
-
-
-def refused(status: int, message: str, /) -> RefusedByMailgun:
+def refused(status: int, message: str, /) -> RefusedByVendor:
     """An exception to raise."""
-    return RefusedByMailgun(error(status, message))
+    return RefusedByVendor(error(status, message))
 
 
 def error(status: int, message: str, /) -> SandboxReply:

@@ -29,7 +29,6 @@ from clinicrefund.testing.stand_in import (
 from clinicrefund.testing.stand_ins.paypal_shapes import (
     CERTIFICATE_URL,
     Object,
-    RefusedByPayPal,
     certificate,
     check_refund,
     error,
@@ -156,16 +155,12 @@ class PayPalStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        known = path.startswith(_OPEN) or self.tokens.accept(request.header("authorization"), self.now())
+        return None if known else self.token_expired()
+
     def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        authorization = request.header("authorization")
-        if not path.startswith(_OPEN) and not self.tokens.accept(authorization, self.now()):
-            self.requests.append(f"{method} {path}")
-            reply = self.token_expired()
-        else:
-            try:
-                reply = super().answer(method, path, request)
-            except RefusedByPayPal as refusal:
-                reply = refusal.reply
+        reply = super().answer(method, path, request)
         return attrs.evolve(reply, headers={"Paypal-Debug-Id": f"{len(self.requests):013x}", **reply.headers})
 
     @route("POST", "/v1/oauth2/token")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from zlib import crc32
 
 from clinicrefund.money import Money
-from clinicrefund.testing.stand_in import SandboxReply
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -36,14 +36,6 @@ _NAMES = {
     500: "INTERNAL_SERVER_ERROR",
     503: "SERVICE_UNAVAILABLE",
 }
-
-
-class RefusedByPayPal(Exception):
-    """A refusal."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 # ---- objects ---------------------------------------------------------------------------------------------------
@@ -216,9 +208,9 @@ def check_refund(asked: Object) -> None:
         raise refused(422, "CANNOT_BE_ZERO_OR_NEGATIVE", field="amount")
 
 
-def refused(status: int, issue: str, *, field: str | None = None) -> RefusedByPayPal:
+def refused(status: int, issue: str, *, field: str | None = None) -> RefusedByVendor:
     """An exception to raise."""
-    return RefusedByPayPal(error(status, issue, field=field))
+    return RefusedByVendor(error(status, issue, field=field))
 
 
 def error(status: int, issue: str | None = None, *, field: str | None = None) -> SandboxReply:

@@ -20,7 +20,6 @@ from clinicrefund.testing.stand_ins.quickbooks_shapes import (
     Checks,
     Company,
     Object,
-    RefusedByQuickBooks,
     answered,
     body_of,
     fault,
@@ -137,15 +136,6 @@ class QuickBooksStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        if (reply := self._stopped_at_the_gate(path, request)) is not None:
-            self.requests.append(f"{method} {path}")
-            return reply
-        try:
-            return super().answer(method, path, request)
-        except RefusedByQuickBooks as refused:
-            return refused.reply
-
     @route("POST", _TOKENS_PATH)
     def give_tokens(self, request: SandboxRequest) -> SandboxReply:
         known = b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
@@ -226,7 +216,7 @@ class QuickBooksStandIn(StandIn):
 
     # ---- how QuickBooks works inside -----------------------------------------------------------------------------
 
-    def _stopped_at_the_gate(self, path: str, request: SandboxRequest) -> SandboxReply | None:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         if path == _TOKENS_PATH:
             return None
         token = request.header("authorization").removeprefix("Bearer ")

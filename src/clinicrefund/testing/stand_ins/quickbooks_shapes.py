@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from clinicrefund.testing.numbers import as_numbers, exact_json
-from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply, SandboxRequest
 
 Object: TypeAlias = dict[str, Any]
 
@@ -25,14 +25,6 @@ _CUSTOMER = frozenset(
     "CurrencyRef Active Balance BalanceWithJobs BillWithParent IsProject Job Level Taxable".split()
 )
 _OF_ANY_OBJECT = frozenset({"SyncToken", "domain", "sparse"})
-
-
-class RefusedByQuickBooks(Exception):
-    """Carries the answer out of the depth of a check."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 @attrs.define(kw_only=True)
@@ -115,7 +107,7 @@ def body_of(request: SandboxRequest, now: datetime, /) -> Object:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise RefusedByQuickBooks(fault(400, "2010", "the body is no JSON object", now))
+        raise RefusedByVendor(fault(400, "2010", "the body is no JSON object", now))
     return {name: value for name, value in cast("Object", body).items() if value not in ("", [], None)}
 
 
@@ -135,9 +127,9 @@ class Checks:
     company: Company
     now: datetime
 
-    def refuse(self, code: str, detail: str, /) -> RefusedByQuickBooks:
+    def refuse(self, code: str, detail: str, /) -> RefusedByVendor:
         """The refusal to raise."""
-        return RefusedByQuickBooks(fault(400, code, detail, self.now))
+        return RefusedByVendor(fault(400, code, detail, self.now))
 
     def customer(self, body: Object, names: Sequence[str], /) -> None:
         """A new customer: its name is free among customers, vendors and employees."""

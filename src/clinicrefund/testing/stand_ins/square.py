@@ -28,7 +28,6 @@ from clinicrefund.testing.stand_ins.square_shapes import (
     API_VERSION,
     MERCHANT,
     Object,
-    RefusedBySquare,
     check_refund,
     error,
     moment,
@@ -161,17 +160,15 @@ class SquareStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         authorization = request.header("authorization")
         known = authorization == f"Bearer {ACCESS_TOKEN}" or self.tokens.accept(authorization, self.now())
-        if not known and path != "/oauth2/token":
-            self.requests.append(f"{method} {path}")
-            reply = error(401, "UNAUTHORIZED", "the access token is not known")
-        else:
-            try:
-                reply = super().answer(method, path, request)
-            except RefusedBySquare as refusal:
-                reply = refusal.reply
+        if known or path == "/oauth2/token":
+            return None
+        return error(401, "UNAUTHORIZED", "the access token is not known")
+
+    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+        reply = super().answer(method, path, request)
         version = request.header("square-version") or API_VERSION
         return attrs.evolve(reply, headers={"Square-Version": version, **reply.headers})
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from clinicrefund.currencies import EXPONENTS
 from clinicrefund.money import Money
-from clinicrefund.testing.stand_in import SandboxReply
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply
 
 Object: TypeAlias = dict[str, Any]
 
@@ -41,14 +41,6 @@ _CATEGORIES = (
     | dict.fromkeys(("INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "TEMPORARY_ERROR"), "API_ERROR")
     | {"RATE_LIMITED": "RATE_LIMIT_ERROR"}
 )
-
-
-class RefusedBySquare(Exception):
-    """A refusal."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 # ---- objects ---------------------------------------------------------------------------------------------------
@@ -150,9 +142,9 @@ def check_refund(asked: Object) -> None:
         raise refused(400, "VALUE_TOO_LOW", "a positive whole number", field="amount_money.amount")
 
 
-def refused(status: int, code: str, detail: str, *, field: str | None = None) -> RefusedBySquare:
+def refused(status: int, code: str, detail: str, *, field: str | None = None) -> RefusedByVendor:
     """An exception to raise."""
-    return RefusedBySquare(error(status, code, detail, field=field))
+    return RefusedByVendor(error(status, code, detail, field=field))
 
 
 def error(

@@ -168,15 +168,12 @@ class StripeStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        known = request.header("authorization") == f"Bearer {API_KEY}"
+        return None if known else error(401, None, "the key is not known")
+
     def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        if request.header("authorization") != f"Bearer {API_KEY}":
-            self.requests.append(f"{method} {path}")
-            reply = error(401, None, "the key is not known")
-        else:
-            try:
-                reply = super().answer(method, path, request)
-            except RefusedByStripe as refusal:
-                reply = refusal.reply
+        reply = super().answer(method, path, request)
         version = request.header("stripe-version") or API_VERSION
         names = {"Request-Id": f"req_{len(self.requests):08d}", "Stripe-Version": version}
         return attrs.evolve(reply, headers={**names, **reply.headers})

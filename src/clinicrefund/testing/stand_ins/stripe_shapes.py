@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from clinicrefund.currencies import EXPONENTS
 from clinicrefund.money import Money
-from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply, SandboxRequest
 
 Object: TypeAlias = dict[str, Any]
 
@@ -29,12 +29,11 @@ _REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 _METADATA = "metadata["
 
 
-class RefusedByStripe(Exception):
+class RefusedByStripe(RefusedByVendor):
     """A refusal. ``kept``: the work had begun, so it stays under the idempotency key."""
 
     def __init__(self, reply: SandboxReply, /, *, kept: bool) -> None:
-        super().__init__()
-        self.reply = reply
+        super().__init__(reply)
         self.kept = kept
 
 

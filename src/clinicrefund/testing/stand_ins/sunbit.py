@@ -145,12 +145,9 @@ class SunbitStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         keys = (request.header("sunbit-key"), request.header("sunbit-secret"))
-        if keys != (KEY, SECRET):
-            self.requests.append(f"{method} {path}")
-            return _failure(403, "forbidden", "Bad credentials")
-        return super().answer(method, path, request)
+        return None if keys == (KEY, SECRET) else _failure(403, "forbidden", "Bad credentials")
 
     @route("GET", _ENDPOINT)
     def look_up(self, request: SandboxRequest) -> SandboxReply:

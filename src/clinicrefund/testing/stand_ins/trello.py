@@ -12,7 +12,15 @@ from urllib.parse import parse_qs
 
 import attrs
 
-from clinicrefund.testing.stand_in import Adapters, Reach, SandboxReply, SandboxRequest, StandIn, route
+from clinicrefund.testing.stand_in import (
+    Adapters,
+    Reach,
+    RefusedByVendor,
+    SandboxReply,
+    SandboxRequest,
+    StandIn,
+    route,
+)
 from clinicrefund.testing.stand_ins.trello_board import Card, Checklist, Comment, Item
 
 if TYPE_CHECKING:
@@ -31,14 +39,6 @@ _SHORT = re.compile(r"[0-9A-Za-z]{8}")
 _SIGNED = re.compile(r'oauth_consumer_key="([^"]*)".*oauth_token="([^"]*)"')
 _LONGEST = 16384
 _CARDS, _COMMENTS = 1000, 50
-
-
-class RefusedByTrello(Exception):
-    """Carries the answer out of the depth of a check."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 class TrelloStandIn(StandIn):
@@ -110,15 +110,7 @@ class TrelloStandIn(StandIn):
     # ---- routes --------------------------------------------------------------------------------------------------
 
     def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        refused = self._at_the_door(request)
-        try:
-            if refused is not None:
-                self.requests.append(f"{method} {path}")
-                reply = refused
-            else:
-                reply = super().answer(method, path.rstrip("/"), request)
-        except RefusedByTrello as refusal:
-            reply = refusal.reply
+        reply = super().answer(method, path.rstrip("/"), request)
         paces = {"token": ("100", "99"), "key": ("300", "299")}
         headers = {
             f"x-rate-limit-api-{of}-{what}": value
@@ -255,7 +247,7 @@ class TrelloStandIn(StandIn):
 
     # ---- how Trello works inside ---------------------------------------------------------------------------------
 
-    def _at_the_door(self, request: SandboxRequest) -> SandboxReply | None:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         signed = _SIGNED.search(request.header("authorization"))
         key, token = signed.groups() if signed else (request.query.get("key"), request.query.get("token"))
         if key != KEY:
@@ -266,12 +258,12 @@ class TrelloStandIn(StandIn):
 
     def _board(self, name: str) -> str:
         if _id(name) != BOARD:
-            raise RefusedByTrello(missing())
+            raise RefusedByVendor(missing())
         return name
 
     def _list(self, name: object) -> str:
         if not isinstance(name, str) or name not in self.lists:
-            raise RefusedByTrello(refused("invalid value for idList"))
+            raise RefusedByVendor(refused("invalid value for idList"))
         return name
 
     def _card(self, request: SandboxRequest) -> Card:
@@ -281,7 +273,7 @@ class TrelloStandIn(StandIn):
         for card in self._cards.values():
             if name in (card.id, card.short_link):
                 return card
-        raise RefusedByTrello(missing())
+        raise RefusedByVendor(missing())
 
     def _listed(self, request: SandboxRequest, which: str) -> SandboxReply:
         self._board(request.path["board"])
@@ -360,26 +352,26 @@ def _given(request: SandboxRequest) -> Mapping[str, Any]:
         try:
             body = json.loads(request.body)
         except ValueError:
-            raise RefusedByTrello(refused("Error parsing body")) from None
+            raise RefusedByVendor(refused("Error parsing body")) from None
         return {**query, **body} if isinstance(body, dict) else query
     return {**query, **request.form()}
 
 
 def _id(name: str) -> str:
     if _ID.fullmatch(name) is None:
-        raise RefusedByTrello(refused("invalid id"))
+        raise RefusedByVendor(refused("invalid id"))
     return name
 
 
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST:
-        raise RefusedByTrello(refused(f"invalid value for {name}"))
+        raise RefusedByVendor(refused(f"invalid value for {name}"))
     return value
 
 
 def _filled(value: object, name: str) -> str:
     if not value:
-        raise RefusedByTrello(refused(f"invalid value for {name}"))
+        raise RefusedByVendor(refused(f"invalid value for {name}"))
     return _text(value, name)
 
 

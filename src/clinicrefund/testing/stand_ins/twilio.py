@@ -22,7 +22,6 @@ from clinicrefund.testing.stand_in import (
 from clinicrefund.testing.stand_ins.twilio_shapes import (
     MEANINGS,
     Object,
-    RefusedByTwilio,
     check_message_form,
     error,
     new_message,
@@ -173,14 +172,8 @@ class TwilioStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        if not _is_signed_in(request):
-            self.requests.append(f"{method} {path}")
-            return error(401, 20003)
-        try:
-            return super().answer(method, path, request)
-        except RefusedByTwilio as refusal:
-            return refusal.reply
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        return None if _is_signed_in(request) else error(401, 20003)
 
     @route("POST", "/2010-04-01/Accounts/{account}/Messages.json")
     def create_message(self, request: SandboxRequest) -> SandboxReply:

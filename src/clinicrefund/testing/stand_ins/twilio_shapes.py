@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from typing import Any, TypeAlias
 from urllib.parse import urlencode, urlsplit
 
-from clinicrefund.testing.stand_in import SandboxReply
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply
 
 Object: TypeAlias = dict[str, Any]
 
@@ -52,17 +52,9 @@ _LONGEST = 1600
 _LONGEST_WAIT = 36_000
 
 
-class RefusedByTwilio(Exception):
-    """A refusal."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
-
-
-def refused(code: int, /) -> RefusedByTwilio:
+def refused(code: int, /) -> RefusedByVendor:
     """An exception to raise."""
-    return RefusedByTwilio(error({20404: 404, 20429: 429}.get(code, 400), code))
+    return RefusedByVendor(error({20404: 404, 20429: 429}.get(code, 400), code))
 
 
 def error(status: int, code: int, /) -> SandboxReply:

@@ -144,15 +144,12 @@ class TypeformStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         kind, _, token = request.header("authorization").partition(" ")
         known = token == TOKEN or self.tokens.accept(f"Bearer {token}", self.now())
-        if path != "/oauth/token" and not (kind.lower() == "bearer" and known):
-            self.requests.append(f"{method} {path}")
-            return (
-                error(403, "AUTHENTICATION_FAILED", "no credentials") if not token else self.token_expired()
-            )
-        return super().answer(method, path, request)
+        if path == "/oauth/token" or (kind.lower() == "bearer" and known):
+            return None
+        return self.token_expired() if token else error(403, "AUTHENTICATION_FAILED", "no credentials")
 
     @route("POST", "/oauth/token")
     def give_token(self, request: SandboxRequest) -> SandboxReply:

@@ -14,13 +14,20 @@ from clinicrefund.model import Booking, Reference
 from clinicrefund.money import Money
 from clinicrefund.testing.issued_tokens import IssuedTokens
 from clinicrefund.testing.numbers import as_numbers
-from clinicrefund.testing.stand_in import Adapters, Reach, SandboxReply, SandboxRequest, StandIn, route
+from clinicrefund.testing.stand_in import (
+    Adapters,
+    Reach,
+    RefusedByVendor,
+    SandboxReply,
+    SandboxRequest,
+    StandIn,
+    route,
+)
 from clinicrefund.testing.stand_ins.xero_books import Books, plain
 from clinicrefund.testing.stand_ins.xero_shapes import (
     NO_ID,
     Checks,
     Object,
-    RefusedByXero,
     at_the_gate,
     elements_of,
     failed_element,
@@ -156,7 +163,7 @@ class XeroStandIn(StandIn):
             return reply
         try:
             return self._once(method, path, request)
-        except RefusedByXero as refused:
+        except RefusedByVendor as refused:
             return refused.reply
 
     @route("POST", _TOKENS_PATH)
@@ -367,7 +374,7 @@ class XeroStandIn(StandIn):
         for body in elements_of(request, name):
             try:
                 made.append({**plain(create(body)), "StatusAttributeString": "OK"})
-            except RefusedByXero as refused:
+            except RefusedByVendor as refused:
                 if request.query.get("summarizeErrors", "").lower() == "true":
                     raise
                 made.append(failed_element(refused.reply))
@@ -379,19 +386,15 @@ class XeroStandIn(StandIn):
             return wrapped(name, [without_lines(one) for one in found], self.now())
         page, size = int(request.query["page"]), int(request.query.get("pageSize", _PAGE))
         shown = found[(page - 1) * size : page * size]
-        counted = {
-            "page": page,
-            "pageSize": size,
-            "pageCount": -(-len(found) // size),
-            "itemCount": len(found),
-        }
+        pages = -(-len(found) // size)
+        counted = {"page": page, "pageSize": size, "pageCount": pages, "itemCount": len(found)}
         return wrapped(name, shown, self.now(), page=counted)
 
     def _asked(self, held: Mapping[str, Object], request: SandboxRequest) -> Object:
         if request.path["id"] not in held:
-            raise RefusedByXero(missing())
+            raise RefusedByVendor(missing())
         return held[request.path["id"]]
 
     def _refuse(self, messages: Sequence[str], name: str) -> None:
         if messages:
-            raise RefusedByXero(invalid({name: NO_ID}, *messages))
+            raise RefusedByVendor(invalid({name: NO_ID}, *messages))

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 import attrs
 
 from clinicrefund.testing.numbers import as_numbers, exact_json
-from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply, SandboxRequest
 
 Object: TypeAlias = dict[str, Any]
 
@@ -21,14 +21,6 @@ _CONDITION = re.compile(
     r"\s*(?P<rest>AND\s|$)",
     re.IGNORECASE,
 )
-
-
-class RefusedByXero(Exception):
-    """Carries the answer out of the depth of a check."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 @attrs.define(kw_only=True)
@@ -151,7 +143,7 @@ def elements_of(request: SandboxRequest, name: str, /) -> Sequence[Object]:
         body = None
     elements = cast("Object", body).get(name) if isinstance(body, dict) else None
     if not isinstance(elements, list) or not elements:
-        raise RefusedByXero(malformed(f"the body holds no {name}"))
+        raise RefusedByVendor(malformed(f"the body holds no {name}"))
     return [
         one | ({"Date": _day_of(one["Date"])} if "Date" in one else {})
         for one in cast("list[Object]", elements)
@@ -170,7 +162,7 @@ def key_of(request: SandboxRequest, /) -> str | None:
         return None
     key = request.header("idempotency-key")
     if not 0 < len(key) <= _LARGEST_KEY:
-        raise RefusedByXero(
+        raise RefusedByVendor(
             SandboxReply(status=400, json={"Message": "the idempotency key has no good length"})
         )
     return key
@@ -186,7 +178,7 @@ def matching(held: Sequence[Object], where: str, /) -> Sequence[Object]:
     while rest.strip():
         match = _CONDITION.match(rest)
         if match is None:
-            raise RefusedByXero(
+            raise RefusedByVendor(
                 SandboxReply(
                     status=400, json={"ErrorNumber": 16, "Type": "QueryParseException", "Message": ""}
                 )

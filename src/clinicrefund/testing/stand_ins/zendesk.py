@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from clinicrefund.testing.stand_in import Adapters, Reach, SandboxReply, SandboxRequest, StandIn, route
+from clinicrefund.testing.stand_in import (
+    Adapters,
+    Reach,
+    RefusedByVendor,
+    SandboxReply,
+    SandboxRequest,
+    StandIn,
+    route,
+)
 from clinicrefund.testing.stand_ins.zendesk_shapes import (
     Comment,
     Object,
-    RefusedByZendesk,
     Ticket,
     checked_comment,
     checked_ticket,
@@ -112,14 +119,11 @@ class ZendeskStandIn(StandIn):
     # ---- routes --------------------------------------------------------------------------------------------------
 
     def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
-        path = path.removesuffix(".json")
-        try:
-            if path != "/oauth/tokens" and not self._is_known(request.header("authorization")):
-                self.requests.append(f"{method} {path}")
-                return self.token_expired()
-            return super().answer(method, path, request)
-        except RefusedByZendesk as refused:
-            return refused.reply
+        return super().answer(method, path.removesuffix(".json"), request)
+
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        known = path == "/oauth/tokens" or self._is_known(request.header("authorization"))
+        return None if known else self.token_expired()
 
     @classmethod
     def operation(cls, method: str, path: str, /) -> str:
@@ -268,13 +272,13 @@ class ZendeskStandIn(StandIn):
     def _check_scope(self) -> None:
         if not self.is_permitted:
             text = "You do not have access to this page. Please contact the account owner"
-            raise RefusedByZendesk(failure(403, {"title": "Forbidden", "message": text}))
+            raise RefusedByVendor(failure(403, {"title": "Forbidden", "message": text}))
 
     def _asked(self, request: SandboxRequest) -> Ticket:
         self._check_scope()
         number = request.path["id"]
         if not number.isdecimal() or int(number) not in self.tickets:
-            raise RefusedByZendesk(failure(404, "RecordNotFound", "Not found"))
+            raise RefusedByVendor(failure(404, "RecordNotFound", "Not found"))
         return self.tickets[int(number)]
 
     def _new(self, asked: Object) -> Ticket:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply, SandboxRequest
 
 Object: TypeAlias = dict[str, Any]
 
@@ -18,14 +18,6 @@ PRIORITIES = ("urgent", "high", "normal", "low")
 TYPES = ("problem", "incident", "question", "task")
 MOST_ON_A_PAGE = 100
 _TAGS = re.compile(r"<[^>]+>")
-
-
-class RefusedByZendesk(Exception):
-    """Carries the answer out of the depth of a check."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 @attrs.define(kw_only=True)
@@ -104,10 +96,10 @@ def failure(status: int, error: object, description: str | None = None, **more: 
     return SandboxReply(status=status, json=body)
 
 
-def invalid(field: str, word: str, says: str) -> RefusedByZendesk:
+def invalid(field: str, word: str, says: str) -> RefusedByVendor:
     """A record that Zendesk does not take."""
     details = {field: [{"description": says, "error": word, "field_key": field}]}
-    return RefusedByZendesk(
+    return RefusedByVendor(
         failure(422, "RecordInvalid", "Record validation errors", details=details),
     )
 
@@ -120,7 +112,7 @@ def checked_ticket(request: SandboxRequest) -> Object:
         ticket.keys()
     except (ValueError, KeyError, TypeError, AttributeError):
         reply = failure(400, {"title": "Invalid attribute", "message": "the body holds no ticket"})
-        raise RefusedByZendesk(reply) from None
+        raise RefusedByVendor(reply) from None
     for name, words in (("status", STATUSES), ("priority", PRIORITIES), ("type", TYPES)):
         if ticket.get(name, words[0]) not in words:
             raise invalid(name, "InvalidValue", f"{name}: is not known")
@@ -157,7 +149,7 @@ def page_of(
     size = min(int(query.get("per_page", MOST_ON_A_PAGE)), MOST_ON_A_PAGE)
     number = int(query.get("page", 1))
     if number * size > 10_000:
-        raise RefusedByZendesk(
+        raise RefusedByVendor(
             failure(400, {"title": "Invalid attribute", "message": "too far to page by number"})
         )
     start = (number - 1) * size

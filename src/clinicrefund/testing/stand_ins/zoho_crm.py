@@ -16,7 +16,6 @@ from clinicrefund.testing.stand_ins.zoho_crm_shapes import (
     Contact,
     Note,
     Object,
-    RefusedByZoho,
     checked_records,
     date_problem,
     failure,
@@ -120,18 +119,13 @@ class ZohoCRMStandIn(StandIn):
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        if path == "/oauth/v2/token":
+            return None
         scheme, _, token = request.header("authorization").partition(" ")
-        is_known = scheme == "Zoho-oauthtoken" and self._access.get(token, self.now()) > self.now()
-        try:
-            if path != "/oauth/v2/token" and not (is_known and self.is_permitted):
-                self.requests.append(f"{method} {path}")
-                return (
-                    failure(403, "NO_PERMISSION", "permission denied") if is_known else self.token_expired()
-                )
-            return super().answer(method, path, request)
-        except RefusedByZoho as refusal:
-            return refusal.reply
+        if scheme != "Zoho-oauthtoken" or self._access.get(token, self.now()) <= self.now():
+            return self.token_expired()
+        return None if self.is_permitted else failure(403, "NO_PERMISSION", "permission denied")
 
     @route("POST", "/oauth/v2/token")
     def give_token(self, request: SandboxRequest) -> SandboxReply:

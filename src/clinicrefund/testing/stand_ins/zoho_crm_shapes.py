@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest
+from clinicrefund.testing.stand_in import RefusedByVendor, SandboxReply, SandboxRequest
 
 Object: TypeAlias = dict[str, Any]
 
@@ -15,14 +15,6 @@ LONGEST_TAG, LONGEST_NOTE, LONGEST_TITLE, MOST_TAGS = 25, 32_000, 120, 10
 MOST_ON_A_PAGE = 200
 _ZONE = timezone(timedelta(hours=1))
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-
-
-class RefusedByZoho(Exception):
-    """Carries the answer out of the depth of a check."""
-
-    def __init__(self, reply: SandboxReply, /) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 @attrs.define(kw_only=True)
@@ -80,9 +72,9 @@ def failure(status: int, code: str, message: str, **details: object) -> SandboxR
     return SandboxReply(status=status, json=body)
 
 
-def refused(status: int, code: str, message: str, **details: object) -> RefusedByZoho:
+def refused(status: int, code: str, message: str, **details: object) -> RefusedByVendor:
     """The same, to be raised."""
-    return RefusedByZoho(failure(status, code, message, **details))
+    return RefusedByVendor(failure(status, code, message, **details))
 
 
 def record_error(code: str, message: str, *, status: int = 202, **details: object) -> SandboxReply:
