@@ -314,7 +314,7 @@ async def test_a_status_in_no_table_is_unknown(desk: Desk, operation: str, statu
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("operation", [CONTACTS, AUTOMATIONS, ROWS, SYNC, ADD])
+@pytest.mark.parametrize("operation", [CONTACTS, AUTOMATIONS, ROWS, VALUES, SYNC, ADD])
 @pytest.mark.parametrize(
     "reply", [SandboxReply(status=403, json={"message": "no"}), SandboxReply(status=403, text="")]
 )
@@ -374,6 +374,12 @@ async def test_a_mailbox_that_sends_everything_back_is_a_bad_address(desk: Desk)
         (CONTACTS, SandboxReply(status=404, text="<html>"), Unavailable),
         (ROWS, SandboxReply(status=404, text="<html>"), Unavailable),
         (AUTOMATIONS, SandboxReply(status=200, json={}), Unavailable),
+        (AUTOMATIONS, SandboxReply(status=404, text="<html>"), Unavailable),
+        (AUTOMATIONS, SandboxReply(status=200, text="<html>"), Unavailable),
+        (CONTACTS, SandboxReply(status=422, json={"errors": [{"title": "made up"}]}), Unavailable),
+        (CONTACTS, SandboxReply(status=429, json={}), RateLimited),
+        (ROWS, SandboxReply(status=429, json={}), RateLimited),
+        (SYNC, SandboxReply(status=201, json={"fieldValues": []}), OutcomeUnknown),
     ],
 )
 async def test_what_is_no_clear_answer_raises(
@@ -381,6 +387,16 @@ async def test_what_is_no_clear_answer_raises(
 ) -> None:
     with pytest.raises(raises):
         await desk.answer(reply, operation)
+
+
+@pytest.mark.anyio
+async def test_the_wait_that_a_429_names_is_kept(desk: Desk) -> None:
+    """The five calls a second are everybody's, so it may come at our first."""
+    desk.campaign.fail(Fault.RATE_LIMITED, operation=AUTOMATIONS, delay=timedelta(seconds=7))
+    with pytest.raises(RateLimited) as limited:
+        await desk.notifier.send(message())
+    assert limited.value.retry_after == timedelta(seconds=7)
+    assert desk.written() == []
 
 
 @pytest.mark.anyio
