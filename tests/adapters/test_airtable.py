@@ -20,6 +20,7 @@ from clinicrefund.errors import (
     CredentialsRefused,
     InputRefused,
     OutcomeUnknown,
+    PlatformError,
     RateLimited,
     Unavailable,
 )
@@ -371,6 +372,7 @@ async def test_a_write_whose_answer_is_lost_is_unknown_found_and_safe_to_repeat(
     ("reply", "meant"),
     [
         (error(400, "INVALID_REQUEST_BODY", "made up"), RefusalReason.OTHER),
+        (error(400, "BAD_REQUEST", "made up"), RefusalReason.OTHER),
         (error(403, "INVALID_PERMISSIONS", "made up"), RefusalReason.NOT_ALLOWED),
         (hidden(), RefusalReason.NOT_ALLOWED),
         (SandboxReply(status=404, json={"error": "NOT_FOUND"}), RefusalReason.NOT_FOUND),
@@ -379,6 +381,7 @@ async def test_a_write_whose_answer_is_lost_is_unknown_found_and_safe_to_repeat(
         (error(413, "REQUEST_TOO_LARGE", "made up"), RefusalReason.OTHER),
         (error(422, "UNKNOWN_FIELD_NAME", "made up"), RefusalReason.OTHER),
         (error(422, "INVALID_VALUE_FOR_COLUMN", "made up"), RefusalReason.OTHER),
+        (error(422, "INVALID_MULTIPLE_CHOICE_OPTIONS", "made up"), RefusalReason.OTHER),
         (error(422, "INVALID_RECORDS", "made up"), RefusalReason.OTHER),
         (error(422, "ROW_DOES_NOT_EXIST", "made up"), RefusalReason.OTHER),
         (error(422, "FAILED_STATE_CHECK", "made up"), RefusalReason.OTHER),
@@ -423,6 +426,38 @@ async def test_a_success_that_makes_no_sense_is_unknown(desk: Desk, answer: obje
     desk.airtable.fail(Fault.REFUSED, operation=MERGE)
     with pytest.raises(OutcomeUnknown):
         await desk.logger.log(record())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["INVALID_FILTER_BY_FORMULA", "UNKNOWN_FIELD_NAME"])
+async def test_a_look_up_that_airtable_refuses_writes_nothing(desk: Desk, kind: str) -> None:
+    desk.airtable.words = error(422, kind, "made up")
+    desk.airtable.fail(Fault.REFUSED, operation=LIST, times=2)
+    assert await desk.logger.log(record()) == Refused(reason=RefusalReason.OTHER, code=kind)
+    assert await desk.logger.find_record(record(), reference=None) is None  # here never a proof of absence
+    assert desk.written() == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "reply",
+    [
+        error(500, "SERVER_ERROR", "made up"),
+        SandboxReply(status=502, text="<html>"),
+        SandboxReply(status=503, json={}),
+    ],
+)
+async def test_a_server_that_fails_is_unknown_after_a_write_and_nothing_after_a_read(
+    desk: Desk, reply: SandboxReply
+) -> None:
+    desk.airtable.words = reply
+    desk.airtable.fail(Fault.REFUSED, operation=MERGE)
+    with pytest.raises(OutcomeUnknown):
+        await desk.logger.log(record())
+    desk.airtable.fail(Fault.REFUSED, operation=LIST, times=3)
+    with pytest.raises(Unavailable):
+        await desk.logger.find_record(record(), reference=None)
+    assert desk.airtable.records() == []
 
 
 @pytest.mark.anyio
@@ -507,6 +542,26 @@ async def test_a_consent_is_renewed_when_its_hour_is_over(desk: Desk) -> None:
 async def test_a_consent_that_was_withdrawn_is_told_as_such(desk: Desk, changes: dict[str, Any]) -> None:
     with pytest.raises(CredentialsRefused):
         await AirtableLogger(attrs.evolve(CONSENT, **changes), desk.sandbox.session()).log(record())
+
+
+@pytest.mark.anyio
+async def test_a_consent_that_is_renewed_elsewhere_at_that_moment_writes_nothing(desk: Desk) -> None:
+    """Airtable says so with 409."""
+    desk.airtable.words = SandboxReply(status=409, json={"error": "made up"})
+    desk.airtable.fail(Fault.REFUSED, operation="POST /oauth2/v1/token", times=9)
+    with pytest.raises(PlatformError) as raised:
+        await AirtableLogger(CONSENT, desk.sandbox.session()).log(record())
+    assert not isinstance(raised.value, OutcomeUnknown)
+    assert desk.airtable.records() == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["AUTHENTICATION_REQUIRED", "UNAUTHORIZED"])
+async def test_401_is_a_matter_of_credentials(desk: Desk, kind: str) -> None:
+    desk.airtable.words = error(401, kind, "made up")
+    desk.airtable.fail(Fault.REFUSED, operation=MERGE)
+    with pytest.raises(CredentialsRefused, match="401"):
+        await desk.logger.log(record())
 
 
 @pytest.mark.anyio
