@@ -53,6 +53,8 @@ from .recording import Recording
 
 GET = "GET /v1/{practice}/appointments/{id}"
 CANCEL = "PUT /v1/{practice}/appointments/{id}/cancel"
+NOTE = "POST /v1/{practice}/appointments/{id}/notes"
+NOTES = "GET /v1/{practice}/appointments/{id}/notes"
 CHANGED = "GET /v1/{practice}/appointments/changed"
 NEW_YORK = ZoneInfo(ZONE)
 STARTS_AT = datetime(2027, 3, 2, 10, 0, tzinfo=NEW_YORK)
@@ -448,6 +450,51 @@ async def test_a_429_without_a_time_says_so(desk: Desk) -> None:
     assert raised.value.retry_after is None
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+async def test_a_server_that_fails_is_unknown_after_a_write_and_nothing_after_a_read(
+    desk: Desk, status: int
+) -> None:
+    """The gateway has no JSON for it."""
+    desk.practice.words = SandboxReply(status=status, text="<html>")
+    for operation, write in (
+        (CANCEL, desk.ehr.update_appointment(desk.order())),
+        (NOTE, desk.ehr.post_billing_note(desk.note())),
+    ):
+        desk.practice.fail(Fault.REFUSED, operation=operation)
+        with pytest.raises(OutcomeUnknown):
+            await write
+    for operation, read in (
+        (GET, desk.ehr.get_appointment(desk.visit)),
+        (NOTES, desk.ehr.find_billing_note(desk.note(), reference=None)),
+    ):
+        desk.practice.fail(Fault.REFUSED, operation=operation, times=3)
+        with pytest.raises(Unavailable):
+            await read
+    assert await desk.status() is AppointmentStatus.BOOKED
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "raises"), [(401, CredentialsRefused), (403, CredentialsRefused), (429, RateLimited)]
+)
+@pytest.mark.parametrize("operation", [GET, CANCEL, NOTE, NOTES])
+async def test_what_the_gateway_refuses_without_json_did_nothing(
+    desk: Desk, operation: str, status: int, raises: type[Exception]
+) -> None:
+    desk.practice.words = SandboxReply(status=status, text="")
+    desk.practice.fail(Fault.REFUSED, operation=operation, times=2)  # a new token does not help
+    asked = {
+        NOTE: desk.ehr.post_billing_note,
+        NOTES: lambda note: desk.ehr.find_billing_note(note, reference=None),
+    }.get(operation)
+    with pytest.raises(raises):
+        await (asked(desk.note()) if asked else desk.ehr.update_appointment(desk.order()))
+    desk.practice.faults.clear()
+    assert await desk.status() is AppointmentStatus.BOOKED
+    assert desk.practice.notes(desk.visit) == []
+
+
 # ---- tokens ----------------------------------------------------------------------------------------------------
 
 
@@ -529,8 +576,34 @@ async def test_a_note_that_does_not_show_yet_is_unknown(desk: Desk) -> None:
 @pytest.mark.anyio
 async def test_a_part_of_the_notes_proves_no_absence(desk: Desk) -> None:
     desk.practice.words = SandboxReply(json={"notes": [], "totalcount": "3"})
-    desk.practice.fail(Fault.REFUSED, operation="GET /v1/{practice}/appointments/{id}/notes")
+    desk.practice.fail(Fault.REFUSED, operation=NOTES)
     assert isinstance(await desk.ehr.find_billing_note(desk.note(), reference=None), Unknown)
+
+
+@pytest.mark.anyio
+async def test_notes_that_are_refused_with_404_prove_no_absence_while_the_visit_is_there(desk: Desk) -> None:
+    desk.practice.words = SandboxReply(status=404, json={"error": "made up"})
+    desk.practice.fail(Fault.REFUSED, operation=NOTES)
+    assert isinstance(await desk.ehr.find_billing_note(desk.note(), reference=None), Unknown)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [400, 404, 409, 422])
+async def test_a_note_that_is_refused_is_not_there(desk: Desk, status: int) -> None:
+    desk.practice.words = SandboxReply(status=status, json={"error": "Zelda Canary", "missingfields": ["x"]})
+    desk.practice.fail(Fault.REFUSED, operation=NOTE)
+    outcome = await desk.ehr.post_billing_note(desk.note())
+    assert outcome == Refused(reason=RefusalReason.OTHER, code=str(status))
+    assert desk.practice.notes(desk.visit) == []
+
+
+@pytest.mark.anyio
+async def test_a_note_whose_answer_is_lost_is_unknown_and_found(desk: Desk) -> None:
+    desk.practice.fail(Fault.LOST_AFTER, operation=NOTE)
+    with pytest.raises(OutcomeUnknown) as raised:
+        await desk.ehr.post_billing_note(desk.note())
+    assert raised.value.operation == "post_note"
+    assert isinstance(await desk.ehr.find_billing_note(desk.note(), reference=None), Done)
 
 
 @pytest.mark.anyio

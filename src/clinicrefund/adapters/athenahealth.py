@@ -113,7 +113,9 @@ class AthenahealthEHR(AthenahealthPractice):
     async def find_billing_note(self, note: BillingNote, /, *, reference: str | None) -> Outcome | None:
         reply = await self.send(_list_notes(note.reference))
         if reply.status == 404:
-            return None
+            # Not always what it says: only a visit that is not there either has surely no note.
+            visit = _visit(await self.send(_get_appointment(note.reference)), note.reference)
+            return None if visit is None else Unknown(why="athenahealth does not show the visit's notes")
         page = listing(reply, _Note)
         for one in page.rows:
             if _marker(note) in one.notetext:
