@@ -1,8 +1,10 @@
 """Google Sheets: one row for each case, whatever staff and other processes do to the sheet."""
 
 import json
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from clinicrefund.errors import (
     RateLimited,
     Unavailable,
 )
-from clinicrefund.http import Session
+from clinicrefund.http import JwtGrant, Session
 from clinicrefund.model import Patient
 from clinicrefund.money import Money
 from clinicrefund.orders import CaseRecord
@@ -409,6 +411,50 @@ async def test_a_refusal_that_nobody_knows_is_unknown_after_a_write_and_nothing_
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "reply",
+    [
+        error(500, "INTERNAL", "made up"),
+        SandboxReply(status=502, text="<html>"),
+        error(503, "UNAVAILABLE", "made up"),
+        error(504, "DEADLINE_EXCEEDED", "made up"),
+    ],
+)
+async def test_a_server_that_fails_is_unknown_after_a_write_and_nothing_after_a_read(
+    sheets: Sheets, reply: SandboxReply
+) -> None:
+    sheets.google.words = reply
+    for operation in (OVERWRITE, APPEND):
+        sheets.google.fail(Fault.REFUSED, operation=operation)
+        with pytest.raises(OutcomeUnknown):
+            await sheets.logger.log(record())
+    sheets.google.fail(Fault.REFUSED, operation=READ, times=3)
+    with pytest.raises(Unavailable):
+        await sheets.logger.find_record(record(), reference=None)
+    assert sheets.google.rows() == []
+
+
+@pytest.mark.anyio
+async def test_a_quota_names_no_time(sheets: Sheets) -> None:
+    sheets.google.words = error(429, "RESOURCE_EXHAUSTED", "made up")
+    for operation in (APPEND, READ):
+        sheets.google.fail(Fault.REFUSED, operation=operation)
+        with pytest.raises(RateLimited) as limited:
+            await sheets.logger.log(record())
+        assert limited.value.retry_after is None
+    assert sheets.google.rows() == []
+
+
+@pytest.mark.anyio
+async def test_a_new_token_that_is_refused_as_well_is_a_matter_of_credentials(sheets: Sheets) -> None:
+    sheets.google.words = error(401, "UNAUTHENTICATED", "made up")
+    sheets.google.fail(Fault.REFUSED, operation=READ, times=2)
+    with pytest.raises(CredentialsRefused, match="401"):
+        await sheets.logger.log(record())
+    assert sheets.google.requests.count("POST /token") == 2
+
+
+@pytest.mark.anyio
 async def test_a_sheet_that_was_not_shared_is_a_matter_of_credentials(sheets: Sheets) -> None:
     sheets.google.is_shared = False
     for asked in (sheets.logger.log(record()), sheets.logger.find_record(record(), reference=None)):
@@ -483,6 +529,20 @@ async def test_a_consent_that_was_withdrawn_is_told_as_such(sheets: Sheets) -> N
         await sheets.logger_for(refresh_token="gone").log(record())
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [400, 401])
+@pytest.mark.parametrize("code", ["invalid_grant", "invalid_scope", "unauthorized_client"])
+async def test_a_sign_in_that_google_refuses_is_a_matter_of_credentials(
+    sheets: Sheets, status: int, code: str
+) -> None:
+    sheets.google.words = SandboxReply(status=status, json={"error": code, "error_description": "made up"})
+    sheets.google.fail(Fault.REFUSED, operation="POST /token", times=9)
+    with pytest.raises(CredentialsRefused) as refused:
+        await sheets.logger.log(record())
+    assert "made up" not in str(refused.value)
+    assert sheets.written() == []
+
+
 @pytest.fixture(scope="session")
 def key_pair() -> tuple[str, str]:
     serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
@@ -520,6 +580,17 @@ async def test_a_service_account_signs_in_with_its_key(sheets: Sheets, key_pair:
     sheets.google.service_accounts["refunds@clinic-test.iam.gserviceaccount.com"] = public
     logger = GoogleSheetsLogger(account(private), sheets.sandbox.session())
     assert await logger.log(record()) == Done(reference="Refunds!2:2")
+
+
+def test_the_assertion_is_the_one_of_the_reference(key_pair: tuple[str, str]) -> None:
+    """All but its signature, which is of a made-up key, and the order of its header, which means nothing."""
+    grant = account(key_pair[0]).auth()
+    assert isinstance(grant, JwtGrant)
+    header, claims, _ = grant.assertion(datetime.fromtimestamp(1795324800, UTC)).split(".")
+    in_order = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImsxIn0"
+    assert json.loads(b64decode(header + "==")) == json.loads(b64decode(in_order + "=="))
+    expected = "5efa1238c7833fe7b45f7040f3312a8e2640be72cf38980b7a24e35e80bd6657"
+    assert sha256(f"{in_order}.{claims}".encode()).hexdigest() == expected
 
 
 @pytest.mark.anyio
