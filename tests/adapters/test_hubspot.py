@@ -228,7 +228,8 @@ async def test_a_case_that_has_no_place_in_hubspot_waits_for_a_person(crm: CRM) 
         outcome = await crm.logger.log(record(patient=patient))
         assert isinstance(outcome, Pending)
         assert outcome.waits_for is WaitsFor.CLINIC
-        assert "give the booking a reference" in (outcome.task or "")
+        assert "note the case there by hand" in (outcome.task or "")
+        assert "try again" not in (outcome.task or "")
         assert await crm.logger.find_record(record(patient=patient), reference=None) is None
     assert crm.written() == []
 
@@ -419,7 +420,7 @@ async def test_refusals_of_the_table(crm: CRM, operation: str, reply: SandboxRep
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("status", [423, 477, 502, 503, 504, 521, 523, 524])
+@pytest.mark.parametrize("status", [423, 477, 500, 502, 503, 504, 521, 522, 523, 524])
 async def test_an_overload_is_unknown_after_a_write_and_nothing_after_a_read(crm: CRM, status: int) -> None:
     crm.hubspot.words = failure(status, None, "made up")
     crm.hubspot.fail(Fault.REFUSED, operation=CREATE_NOTE)
@@ -455,6 +456,19 @@ async def test_scopes_that_are_too_small_are_a_matter_of_credentials(crm: CRM) -
 async def test_a_token_that_is_no_more_is_told_as_such(crm: CRM) -> None:
     with pytest.raises(CredentialsRefused):
         await crm.logger_for(access_token="pat-na1-gone").log(crm.record())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("category", ["INVALID_AUTHENTICATION", "EXPIRED_AUTHENTICATION", None])
+@pytest.mark.parametrize("operation", [JOINS, CREATE_NOTE])
+async def test_401_is_a_matter_of_credentials_whatever_it_is_called(
+    crm: CRM, operation: str, category: str | None
+) -> None:
+    crm.hubspot.words = failure(401, category, "made up")
+    crm.hubspot.fail(Fault.REFUSED, operation=operation, times=2)
+    with pytest.raises(CredentialsRefused, match="401"):
+        await crm.logger.log(crm.record())
+    assert crm.hubspot.of("notes") == []
 
 
 @pytest.mark.anyio
@@ -514,6 +528,20 @@ async def test_too_many_calls_say_that_nothing_happened(crm: CRM, policy: str) -
         await crm.logger.log(crm.record())
     assert limited.value.retry_after is None
     assert crm.hubspot.of("notes") == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operation", [GET, JOINS, READ, CHANGE])
+async def test_too_many_calls_are_so_of_every_kind(crm: CRM, operation: str) -> None:
+    await crm.logger.log(crm.record())
+    before = crm.hubspot.inventory()
+    crm.hubspot.words = failure(429, "RATE_LIMITS", "made up")
+    crm.hubspot.fail(Fault.REFUSED, operation=operation)
+    patient = Patient(patient_id="P-7", email=EMAIL)
+    asked = record(Moment.REFUNDED, patient=patient) if operation == GET else crm.record(Moment.REFUNDED)
+    with pytest.raises(RateLimited):
+        await crm.logger.log(asked)
+    assert crm.hubspot.inventory() == before
 
 
 @pytest.mark.anyio

@@ -43,8 +43,8 @@ _JOINS = {_NOTES: {"contacts": 202, "deals": 214}, _TASKS: {"contacts": 204, "de
 _LONGEST = 65_536
 _BATCH = 100
 _NO_PLACE = (
-    "HubSpot shows neither a contact nor a deal for the booking of this case: give the booking a reference of one and "
-    "try again, or note the case there by hand."
+    "HubSpot shows neither a contact nor a deal for the booking of this case: note the case there by hand, and give "
+    "the booking a reference of one."
 )
 _VERSION = re.compile(r"\d{4}-\d{2}|v3")
 _TAG = re.compile(r"<[^>]*>")
