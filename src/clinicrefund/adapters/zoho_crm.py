@@ -40,8 +40,8 @@ _API = "/crm/v8"
 _NOTHING = b'{"data":[]}'  # found nothing is 204, without a body
 _LONGEST_TAG, _LONGEST_NOTE, _PAGE = 25, 30_000, 200
 _NO_CONTACT = (
-    "Zoho CRM shows no contact, or more than one, for the patient of this case: give the booking a reference of the "
-    "contact and try again, or note the case there by hand."
+    "Zoho CRM shows no contact, or more than one, for the patient of this case: note the case there by hand, and give "
+    "the booking a reference of the contact."
 )
 _REFUSALS = (
     dict.fromkeys(
