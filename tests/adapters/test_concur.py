@@ -50,6 +50,7 @@ REPORTS = f"/expensereports/v4/users/{USER_ID}/context/TRAVELER/reports"
 CREATE_REPORT = "POST /expensereports/v4/users/{user}/context/TRAVELER/reports"
 CREATE_ENTRY = "POST /api/v3.0/expense/entries"
 LIST_REPORTS = "GET /api/v3.0/expense/reports"
+LIST_ENTRIES = "GET /api/v3.0/expense/entries"
 STEP, KEY = "a" * 40, "b" * 40
 MARCH = "Patient refunds 2026-03"
 CONFIG = ConcurConfig(
@@ -430,6 +431,38 @@ async def test_a_question_that_is_refused_says_that_nothing_happened(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("operation", [LIST_REPORTS, LIST_ENTRIES])
+@pytest.mark.parametrize("after", [0, 1])
+async def test_a_list_that_is_gone_on_any_page_is_no_proof_of_absence(
+    books: Books, operation: str, after: int
+) -> None:
+    books.concur.page = 1
+    for name in ("Travel", MARCH):
+        books.concur.add_report(name)
+    for number in range(2):
+        await booked(books.ledger, step_id=f"{number}" * 40, key=f"{number}" * 40)
+    books.concur.words = v3_error(404, "not here")
+    books.concur.fail(Fault.REFUSED, operation=operation, after=after)
+    with pytest.raises(Unavailable, match="404"):
+        await books.ledger.find_entry(entry(), reference=None)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [500, 503, 504])
+@pytest.mark.parametrize("operation", [CREATE_REPORT, CREATE_ENTRY])
+async def test_a_server_that_fails_is_unknown_after_a_write_and_nothing_after_a_read(
+    books: Books, status: int, operation: str
+) -> None:
+    books.refuse_once(SandboxReply(status=status, text="<html>"), operation)
+    with pytest.raises(OutcomeUnknown):
+        await books.ledger.post_entry(entry())
+    books.concur.fail(Fault.REFUSED, operation=LIST_REPORTS, times=3)
+    with pytest.raises(Unavailable):
+        await books.ledger.find_entry(entry(), reference=None)
+    assert books.concur.entries() == []
+
+
+@pytest.mark.anyio
 async def test_throttling_says_that_nothing_happened(books: Books) -> None:
     books.concur.fail(Fault.RATE_LIMITED, operation=CREATE_ENTRY)
     with pytest.raises(RateLimited):
@@ -470,6 +503,39 @@ async def test_the_credentials_go_into_the_body_and_each_new_refresh_token_is_ke
 async def test_a_token_that_has_ended_for_good_is_refused_credentials(books: Books) -> None:
     with pytest.raises(CredentialsRefused, match="invalid_grant"):
         await books.ledger_with(refresh_token="old").post_entry(entry())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        *((number, "invalid_grant") for number in (5, 10, 14, 16, 20, 60, 105)),
+        *((number, "invalid_client") for number in (53, 59, 61, 64)),
+        (54, "invalid_scope"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 401])
+async def test_whatever_sap_has_against_the_sign_in_it_is_refused_credentials(
+    books: Books, number: int, word: str, status: int
+) -> None:
+    """Also 16, when the company lives at another geolocation: that is for the settings, and never followed."""
+    told = {"code": number, "error": word, "error_description": "made up", "geolocation": "https://x.example"}
+    books.concur.words = SandboxReply(status=status, json=told)
+    books.concur.fail(Fault.REFUSED, operation="POST /oauth2/v0/token", times=9)
+    with pytest.raises(CredentialsRefused) as refused:
+        await books.ledger.post_entry(entry())
+    assert "made up" not in str(refused.value)
+    assert books.concur.entries() == []
+
+
+@pytest.mark.anyio
+async def test_401_with_a_new_token_is_refused_credentials(books: Books) -> None:
+    books.concur.words = v3_error(401, "no")
+    books.concur.fail(Fault.REFUSED, operation=CREATE_ENTRY, times=2)
+    with pytest.raises(CredentialsRefused, match="401"):
+        await books.ledger.post_entry(entry())
+    assert books.concur.requests.count("POST /oauth2/v0/token") == 2
+    assert books.concur.entries() == []
 
 
 # ---- configuration ---------------------------------------------------------------------------------------------

@@ -234,10 +234,11 @@ class ConcurLedger:
         while (page := await self._ask(call, shape)) is not None:
             pages.append(page)
             if not page.NextPage:
-                break
+                return pages
             link = urlsplit(page.NextPage)
             call = attrs.evolve(call, path=f"{link.path}?{link.query}", query=())
-        return pages
+        # What is missing of a list is not proved absent.
+        raise Unavailable("a list is gone", platform=self.platform, operation=call.operation, status=404)
 
     async def _ask(self, call: HttpCall, shape: type[_T]) -> _T | None:
         reply = await self.session.send(call)
