@@ -651,6 +651,33 @@ async def test_a_user_who_may_only_read_is_refused(books: Books) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+@pytest.mark.parametrize("operation", [PAYMENT, INVOICE])
+async def test_a_server_that_fails_is_unknown_after_a_write_and_nothing_after_a_read(
+    books: Books, operation: str, status: int
+) -> None:
+    books.refuse_once(SandboxReply(status=status, text="<html>"), operation)
+    with pytest.raises(OutcomeUnknown):
+        await books.ledger.post_entry(entry())
+    books.freshbooks.fail(Fault.REFUSED, operation=LIST, times=3)
+    with pytest.raises(Unavailable):
+        await books.ledger.find_entry(entry(), reference=None)
+    await booked(books, key="e" * 40)
+    assert (books.paid(), books.freshbooks.outstanding()) == (Decimal("34.90"), 0)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("status", "errno"), [(404, 1011), (404, 1012), (403, 1003), (422, 1038)])
+async def test_an_invoice_that_is_refused_after_its_payment_was_lowered_is_left_to_a_person(
+    books: Books, status: int, errno: int
+) -> None:
+    books.refuse_once(failed(status, errno, "made up"), INVOICE)
+    outcome = await books.ledger.post_entry(entry())
+    assert isinstance(outcome, Pending)
+    assert (outcome.waits_for, outcome.reference) == (WaitsFor.CLINIC, str(books.payment))
+
+
+@pytest.mark.anyio
 async def test_throttling_says_that_nothing_happened(books: Books) -> None:
     books.freshbooks.fail(Fault.RATE_LIMITED, operation=PAYMENT)
     with pytest.raises(RateLimited):
@@ -673,6 +700,39 @@ async def test_a_refresh_names_the_redirect_uri_and_uses_each_token_once(books: 
         await FreshBooksLedger(
             CONFIG, Session(transport=books.sandbox.transport, clock=books.sandbox.clock)
         ).post_entry(entry())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"error": "unauthenticated", "error_description": "made up"},
+        failed(401, 1003, "made up", new=True).json,
+    ],
+    ids=["older", "newer"],
+)
+@pytest.mark.parametrize("operation", [LIST, PAYMENT])
+async def test_401_with_a_new_token_is_refused_credentials(
+    books: Books, told: object, operation: str
+) -> None:
+    books.freshbooks.words = SandboxReply(status=401, json=told)
+    books.freshbooks.fail(Fault.REFUSED, operation=operation, times=2)
+    with pytest.raises(CredentialsRefused, match="401"):
+        await books.ledger.post_entry(entry())
+    assert books.paid() == 120
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("word", ["invalid_client", "invalid_grant"])
+@pytest.mark.parametrize("status", [400, 401])
+async def test_a_refresh_that_is_refused_is_refused_credentials(books: Books, word: str, status: int) -> None:
+    told = {"error": word, "error_description": "made up"}
+    books.freshbooks.words = SandboxReply(status=status, json=told)
+    books.freshbooks.fail(Fault.REFUSED, operation="POST /auth/oauth/token", times=9)
+    with pytest.raises(CredentialsRefused) as refused:
+        await books.ledger.post_entry(entry())
+    assert "made up" not in str(refused.value)
+    assert books.paid() == 120
 
 
 @pytest.mark.anyio
