@@ -219,6 +219,54 @@ async def test_a_strange_answer_about_suppressions_is_no_opt_out(post: Post) -> 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
+    "reply",
+    [
+        error(404, "Address not found in bounces table"),
+        error(400, "made up"),
+        SandboxReply(status=403, text="Forbidden"),
+    ],
+)
+async def test_an_address_that_is_on_no_list_or_on_none_that_we_may_see_is_written_to(
+    post: Post, reply: SandboxReply
+) -> None:
+    """Mailgun holds back what must be held back by itself, and tells it later."""
+    post.mailgun.words = reply
+    post.mailgun.fail(Fault.REFUSED, operation=LISTS, times=3)
+    assert isinstance(await post.notifier.send(message()), Done)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("reply", "raises"),
+    [
+        (SandboxReply(status=401, text="Forbidden"), CredentialsRefused),
+        (error(429, "limit exceeded, try again after 120 seconds"), RateLimited),
+        (error(500, "made up"), Unavailable),
+    ],
+)
+@pytest.mark.parametrize("operation", [LISTS, LOGS])
+async def test_a_question_that_gets_no_answer_says_nothing_and_sends_nothing(
+    post: Post, operation: str, reply: SandboxReply, raises: type[Exception]
+) -> None:
+    post.mailgun.words = reply
+    post.mailgun.fail(Fault.REFUSED, operation=operation, times=3)
+    with pytest.raises(raises):
+        await (post.find() if operation == LOGS else post.notifier.send(message()))
+    assert post.mailgun.messages() == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 413])
+async def test_logs_that_are_refused_prove_nothing(post: Post, status: int) -> None:
+    await post.sent()
+    post.mailgun.words = error(status, "made up")
+    post.mailgun.fail(Fault.REFUSED, operation=LOGS)
+    assert await post.find() is None  # here never a proof of absence
+    assert post.notifier.capabilities.lookup is Lookup.PRESENCE
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
     ("reply", "reason"),
     [
         (error(400, "to parameter is not a valid address. please check"), RefusalReason.BAD_ADDRESS),
@@ -258,6 +306,10 @@ async def test_a_success_that_does_not_say_queued_is_unknown(post: Post) -> None
         (SandboxReply(status=401, text="Forbidden"), CredentialsRefused),
         (error(429, "limit exceeded, try again after 120 seconds"), RateLimited),
         (error(500, "Internal Server Error"), OutcomeUnknown),
+        (SandboxReply(status=502, text="<html>"), OutcomeUnknown),
+        (SandboxReply(status=503, text=""), OutcomeUnknown),
+        (error(504, "made up"), OutcomeUnknown),
+        (error(401, "Invalid private key"), CredentialsRefused),
         (SandboxReply(text="<html>"), OutcomeUnknown),
     ],
 )
