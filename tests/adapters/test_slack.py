@@ -172,7 +172,7 @@ async def test_an_empty_text_still_is_a_message(desk: Desk) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("word", ["invalid_blocks", "invalid_blocks_format"])
+@pytest.mark.parametrize("word", ["invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"])
 async def test_where_the_blocks_are_refused_the_text_alone_is_posted(desk: Desk, word: str) -> None:
     assert await desk.refused_with(400, word) == Done()
     (posted,) = desk.slack.messages()
@@ -221,12 +221,22 @@ async def test_a_wrong_key_in_the_url_is_a_matter_of_credentials(desk: Desk) -> 
 
 
 @pytest.mark.anyio
-async def test_success_in_other_words_than_ok_is_unknown(desk: Desk) -> None:
-    assert isinstance(await desk.refused_with(200, "<html>a portal says hello</html>"), Unknown)
+@pytest.mark.parametrize("words", ["<html>a portal says hello</html>", "", '{"ok":true}'])
+async def test_success_in_other_words_than_ok_is_unknown(desk: Desk, words: str) -> None:
+    assert isinstance(await desk.refused_with(200, words), Unknown)
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("status", [302, 500])
+async def test_the_word_counts_where_its_status_is_another_than_is_known(desk: Desk) -> None:
+    """Of some the status is not confirmed; the strings are the steadier of the two."""
+    for status, word in ((400, "no_active_hooks"), (403, "team_disabled"), (404, "user_not_found")):
+        outcome = await desk.refused_with(status, word)
+        assert isinstance(outcome, Refused)
+        assert outcome.code == word
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [302, 500, 502, 503, 504])
 async def test_a_redirect_and_a_server_error_are_unknown(desk: Desk, status: int) -> None:
     with pytest.raises(OutcomeUnknown):
         await desk.refused_with(status, "rollup_error")
