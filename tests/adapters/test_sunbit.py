@@ -256,9 +256,13 @@ async def test_other_refusals_may_speak_of_our_own_attempt(desk: Desk, status: i
 
 
 @pytest.mark.anyio
-async def test_a_403_to_a_write_did_nothing(desk: Desk) -> None:
+@pytest.mark.parametrize("amount", ["110.00", "600.00"])
+@pytest.mark.parametrize(("status", "code"), [(401, "UNAUTHORIZED"), (403, "forbidden")])
+async def test_a_403_and_a_401_to_a_write_did_nothing(
+    desk: Desk, status: int, code: str, amount: str
+) -> None:
     with pytest.raises(CredentialsRefused):
-        await desk.answered(failure(403, "forbidden"))
+        await desk.answered(failure(status, code), amount)
     assert desk.sunbit.refunded(desk.payment) == usd("0")
 
 
