@@ -444,6 +444,14 @@ async def test_a_card_that_is_full_is_refused(desk: Desk) -> None:
             Refused(reason=RefusalReason.OTHER, code="invalid value for idList"),
         ),
         (
+            refused("invalid value for idBoard"),
+            Refused(reason=RefusalReason.OTHER, code="invalid value for idBoard"),
+        ),
+        (
+            refused("invalid value for name"),
+            Refused(reason=RefusalReason.OTHER, code="invalid value for name"),
+        ),
+        (
             SandboxReply(status=400, json={"message": "Invalid objectId", "error": "ERROR"}),
             Refused(reason=RefusalReason.OTHER, code="Invalid objectId"),
         ),
@@ -465,6 +473,41 @@ async def test_refusals_of_the_table(desk: Desk, reply: SandboxReply, meant: Out
     desk.trello.fail(Fault.REFUSED, operation=CREATE)
     assert await desk.logger.log(record()) == meant
     assert desk.trello.cards() == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operation", [CREATE, CHECKLIST, ITEM, COMMENT])
+@pytest.mark.parametrize(
+    ("reply", "raises"),
+    [
+        (SandboxReply(status=401, text="invalid token"), CredentialsRefused),
+        (SandboxReply(status=401, text="missing scopes"), CredentialsRefused),
+        (SandboxReply(status=401, text="unauthorized card permission requested"), CredentialsRefused),
+        (SandboxReply(status=429, json={"error": "API_TOKEN_LIMIT_EXCEEDED"}), RateLimited),
+        (SandboxReply(status=429, json={"error": "API_KEY_LIMIT_EXCEEDED"}), RateLimited),
+        (SandboxReply(status=429, json={"error": "API_TOKEN_DB_LIMIT_EXCEEDED"}), RateLimited),
+        (SandboxReply(status=500, text="oops"), OutcomeUnknown),
+        (SandboxReply(status=503, text=""), OutcomeUnknown),
+        (SandboxReply(status=504, text="<html>"), OutcomeUnknown),
+    ],
+)
+async def test_what_is_no_clear_answer_raises(
+    desk: Desk, operation: str, reply: SandboxReply, raises: type[Exception]
+) -> None:
+    desk.trello.words = reply
+    desk.trello.fail(Fault.REFUSED, operation=operation)
+    with pytest.raises(raises):
+        await desk.logger.log(record())
+    assert [card for card in desk.trello.cards() if card.comments] == []
+
+
+@pytest.mark.anyio
+async def test_a_board_that_takes_too_long_to_read_is_no_empty_board(desk: Desk) -> None:
+    desk.trello.words = SandboxReply(status=504, text="<html>")
+    desk.trello.fail(Fault.REFUSED, operation=ALL, times=9)
+    with pytest.raises(Unavailable):
+        await desk.logger.log(record())
+    assert desk.written() == []
 
 
 @pytest.mark.anyio
