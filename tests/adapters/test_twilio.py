@@ -177,9 +177,19 @@ async def test_a_refusal_keeps_the_code_and_not_the_words(
 
 
 @pytest.mark.anyio
-async def test_a_refusal_without_a_code_is_still_one(phone: Phone) -> None:
-    reply = SandboxReply(status=400, json={"title": "Bad Request", "status": 400})
-    assert await phone.refuse(reply) == Refused(reason=RefusalReason.OTHER)
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (400, RefusalReason.OTHER),
+        (403, RefusalReason.NOT_ALLOWED),
+        (404, RefusalReason.NOT_FOUND),
+    ],
+)
+async def test_a_refusal_without_a_code_is_still_one(
+    phone: Phone, status: int, reason: RefusalReason
+) -> None:
+    reply = SandboxReply(status=status, json={"title": "made up", "status": status})
+    assert await phone.refuse(reply) == Refused(reason=reason)
 
 
 @pytest.mark.anyio
@@ -202,8 +212,11 @@ async def test_a_full_queue_is_no_refusal_for_good(phone: Phone, code: int) -> N
     [
         (error(401, 20003), CredentialsRefused),
         (error(429, 20429), RateLimited),
+        (error(429, 14107), RateLimited),
+        (SandboxReply(status=429, text="too many"), RateLimited),
         (error(500, 20500), OutcomeUnknown),
         (error(503, 20503), OutcomeUnknown),
+        (SandboxReply(status=502, text="<html>"), OutcomeUnknown),
         (SandboxReply(status=400, text="<html>"), OutcomeUnknown),
         (SandboxReply(status=201, json={"status": "queued"}), OutcomeUnknown),
     ],
@@ -220,6 +233,8 @@ async def test_what_is_no_clear_answer_raises(
     ("number", "reason"),
     [
         ("+15005550001", RefusalReason.BAD_ADDRESS),
+        ("+15005550002", RefusalReason.BAD_ADDRESS),
+        ("+15005550009", RefusalReason.BAD_ADDRESS),
         ("+15005550003", RefusalReason.NOT_ALLOWED),
         ("+15005550004", RefusalReason.OPTED_OUT),
         ("not a number", RefusalReason.BAD_ADDRESS),
