@@ -14,6 +14,7 @@ from clinicrefund.errors import (
     ConfigurationError,
     CredentialsRefused,
     InputRefused,
+    OutcomeUnknown,
     RateLimited,
     Unavailable,
     WebhookRejected,
@@ -39,15 +40,21 @@ from clinicrefund.triggers import (
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "data" / "calendly_invitee_canceled.json"
 CONFIG = CalendlyConfig(token=TOKEN, signing_key=SIGNING_KEY, organization=ORGANIZATION, live=False)
+LIST_EVENTS = "GET /scheduled_events"
+LIST_INVITEES = "GET /scheduled_events/{event}/invitees"
 HOOK = "https://hooks.example/calendly"
 
 
 class Recorded(CalendlyStandIn):
-    """Keeps what it was sent."""
+    """Keeps what it was sent; refuses, where told to, in the words given to it."""
 
     def __init__(self, *, subscribed: bool = True) -> None:
         super().__init__(subscribed=subscribed)
         self.seen: list[SandboxRequest] = []
+        self.words: SandboxReply | None = None
+
+    def refusal(self) -> SandboxReply:
+        return self.words or super().refusal()
 
     def answer(self, method: str, path: str, request: SandboxRequest, /) -> SandboxReply:
         self.seen.append(request)
@@ -513,7 +520,7 @@ async def test_a_limit_names_its_wait_in_the_vendors_own_header(desk: Desk) -> N
     ("fault", "expected"),
     [
         (Fault.TOKEN_EXPIRED, CredentialsRefused),
-        (Fault.REFUSED, Unavailable),
+        (Fault.REFUSED, CredentialsRefused),
         (Fault.ERROR_BEFORE, Unavailable),
         (Fault.LOST_AFTER, Unavailable),
         (Fault.GARBLED, Unavailable),
@@ -525,6 +532,41 @@ async def test_a_feed_that_cannot_be_read_says_so(
     desk.calendly.fail(fault, times=9)
     with pytest.raises(expected):
         await desk.feed().fetch(None, now=desk.now)
+
+
+REFUSALS = [
+    (400, "Invalid Argument", Unavailable),
+    (401, "Unauthenticated", CredentialsRefused),
+    (403, "Permission Denied", CredentialsRefused),
+    (404, "Resource Not Found", Unavailable),
+    (429, "", RateLimited),
+    (500, "Internal Server Error", Unavailable),
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operation", [LIST_EVENTS, LIST_INVITEES])
+@pytest.mark.parametrize(("status", "title", "expected"), REFUSALS)
+async def test_a_question_that_is_refused_is_an_error_and_not_silence(
+    desk: Desk, operation: str, status: int, title: str, expected: type[Exception]
+) -> None:
+    desk.calendly.cancel(desk.book())
+    desk.calendly.words = SandboxReply(status=status, json={"title": title, "message": "made up"})
+    desk.calendly.fail(Fault.REFUSED, operation=operation, times=3)
+    with pytest.raises(expected) as raised:
+        await desk.feed().fetch(None, now=desk.now)
+    assert "made up" not in str(raised.value)
+
+
+@pytest.mark.anyio
+async def test_an_invitee_that_may_not_be_read_is_a_matter_of_credentials(desk: Desk) -> None:
+    """Else its payment would be lost in silence."""
+    first = desk.book(paid_by=("stripe", "ch_1", Money.of("120.00", "USD")))
+    desk.calendly.cancel(desk.calendly.reschedule(first, starts_at=desk.now + timedelta(days=9)))
+    desk.calendly.words = SandboxReply(status=403, json={"title": "Permission Denied", "message": "made up"})
+    desk.calendly.fail(Fault.REFUSED, operation="GET /scheduled_events/{event}/invitees/{invitee}")
+    with pytest.raises(CredentialsRefused, match="scopes"):
+        await desk.fetched()
 
 
 # ---- the subscription ------------------------------------------------------------------------------------------
@@ -564,6 +606,30 @@ async def test_a_subscription_that_calendly_disabled_is_made_again(desk: Desk) -
     ]
     desk.calendly.cancel(invitee)
     assert len(await desk.told()) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "expected"), [(400, OutcomeUnknown), (401, CredentialsRefused), (403, CredentialsRefused)]
+)
+async def test_a_subscription_that_is_refused_is_an_error_and_not_silence(
+    desk: Desk, status: int, expected: type[Exception]
+) -> None:
+    desk.calendly.words = SandboxReply(status=status, json={"title": "made up", "message": "made up"})
+    desk.calendly.fail(Fault.REFUSED, operation="POST /webhook_subscriptions")
+    with pytest.raises(expected, match="create_subscription"):
+        await desk.feed(webhook_url=HOOK).fetch(None, now=desk.now)
+
+
+@pytest.mark.anyio
+async def test_a_subscription_that_stands_already_is_left_as_it_is(desk: Desk) -> None:
+    """It may be another's, of the same URL: 409 is all that we are told of it."""
+    desk.calendly.words = SandboxReply(status=409, json={"title": "Already Exists", "message": "made up"})
+    desk.calendly.fail(Fault.REFUSED, operation="POST /webhook_subscriptions")
+    gone = desk.book()
+    desk.calendly.cancel(gone)
+    page = await desk.feed(webhook_url=HOOK).fetch(None, now=desk.now)
+    assert [one.about[0] for one in page.triggers] == [named("invitee", gone)]
 
 
 @pytest.mark.anyio

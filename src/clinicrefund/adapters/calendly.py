@@ -8,21 +8,26 @@ A move is told as a cancellation with ``rescheduled`` set and a new invitee: it 
 Not covered: cancelling an event or marking a no-show from here, routing forms, contacts, questions and answers.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
 
-from clinicrefund.checks import filled, mask_card_numbers
-from clinicrefund.errors import ConfigurationError
-from clinicrefund.http import Auth, Bearer, HttpCall, Limits, RefreshToken, Session, structure_value
+from clinicrefund.adapters.calendly_account import BASE_URL, CalendlyConfig
+from clinicrefund.checks import mask_card_numbers
+from clinicrefund.errors import CredentialsRefused
+from clinicrefund.http import (
+    HttpCall,
+    HttpReply,
+    Limits,
+    Session,
+    structure_value,
+)
 from clinicrefund.http.signatures import verify_timed_header
 from clinicrefund.model import Actor
 from clinicrefund.ports import Page, Received, WebhookRequest
-from clinicrefund.secret import Secret, optional_secret, secret
 from clinicrefund.triggers import (
     AppointmentCancelled,
     AppointmentMissed,
@@ -35,9 +40,9 @@ from clinicrefund.triggers import (
     Trigger,
 )
 
+__all__ = ["BASE_URL", "EVENTS", "CalendlyConfig", "CalendlyFeed", "CalendlyWebhooks"]
+
 _T = TypeVar("_T")
-BASE_URL = "https://api.calendly.com"
-TOKEN_URL = "https://auth.calendly.com/oauth/token"  # noqa: S105 - an address
 WEBHOOK_TOLERANCE = timedelta(minutes=3)
 EVENTS = ("invitee.created", "invitee.canceled", "invitee_no_show.created", "invitee_no_show.deleted")
 
@@ -46,62 +51,6 @@ _ACTORS = {"host": Actor.CLINIC, "invitee": Actor.PATIENT}
 _AHEAD = timedelta(days=90)
 _OVERLAP = timedelta(days=1)
 _MOVES = 10
-
-
-@attrs.frozen(kw_only=True)
-class CalendlyConfig:
-    """``organization``: its URI. ``signing_key``: the webhook's, chosen by you when the subscription is made.
-
-    ``token``: a personal access token; or, of an OAuth app, ``client_id``, ``client_secret`` and ``refresh_token``,
-    which rotates (the session then needs a lasting `clinicrefund.TokenStore`). Scopes: ``scheduled_events:read``, and
-    ``webhooks:read webhooks:write`` with ``webhook_url``: the public URL whose subscription the feed makes, and makes
-    again when Calendly has disabled it. ``live``: False for an account to try things out in, which only you can know.
-    """
-
-    token: Secret | None = attrs.field(default=None, converter=optional_secret)
-    signing_key: Secret = attrs.field(converter=secret)
-    organization: str = attrs.field(validator=filled)
-    client_id: str = ""
-    client_secret: Secret = attrs.field(default=Secret(""), converter=secret)
-    refresh_token: Secret | None = attrs.field(default=None, converter=optional_secret)
-    webhook_url: str | None = None
-    live: bool = True
-    base_url: str = BASE_URL
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ, /) -> Self | None:
-        """From ``CALENDLY_TOKEN``, ``CALENDLY_SIGNING_KEY``, ``CALENDLY_ORGANIZATION``; None without the first.
-
-        For an OAuth app ``CALENDLY_REFRESH_TOKEN``, ``CALENDLY_CLIENT_ID``, ``CALENDLY_CLIENT_SECRET`` instead of the
-        first. And ``CALENDLY_WEBHOOK_URL``; ``CALENDLY_LIVE=0`` where it is not live.
-        """
-        if not (env.get("CALENDLY_TOKEN") or env.get("CALENDLY_REFRESH_TOKEN")):
-            return None
-        return cls(
-            token=env.get("CALENDLY_TOKEN"),
-            signing_key=env.get("CALENDLY_SIGNING_KEY", ""),
-            organization=env.get("CALENDLY_ORGANIZATION", ""),
-            client_id=env.get("CALENDLY_CLIENT_ID", ""),
-            client_secret=env.get("CALENDLY_CLIENT_SECRET", ""),
-            refresh_token=env.get("CALENDLY_REFRESH_TOKEN"),
-            webhook_url=env.get("CALENDLY_WEBHOOK_URL"),
-            live=env.get("CALENDLY_LIVE") != "0",
-        )
-
-    @property
-    def auth(self) -> Auth:
-        """How calls are signed in."""
-        if self.token:
-            return Bearer(self.token)
-        if not self.refresh_token:
-            raise ConfigurationError("CalendlyConfig has neither token nor refresh_token; pass one of them")
-        return RefreshToken(
-            account=f"calendly:{self.organization}",
-            token_url=TOKEN_URL,
-            client_id=self.client_id,
-            client_secret=self.client_secret,
-            initial=self.refresh_token,
-        )
 
 
 class CalendlyWebhooks:
@@ -147,7 +96,7 @@ class CalendlyFeed:
                 await self._subscribe(self._config.webhook_url)
         last = datetime.fromisoformat(since) if since else None
         call = _list_events(self._config.organization, last, began, after)
-        page = (await self.session.send(call)).into(_List[_Event])
+        page = (await self._asked(call)).into(_List[_Event])
         triggers: list[Trigger] = []
         for event in page.collection:
             triggers += await self._called_off_in(event) if _is_new(event, last) else []
@@ -161,7 +110,7 @@ class CalendlyFeed:
         found: list[Trigger] = []
         after: str | None = ""
         while after is not None:
-            page = (await self.session.send(_list_invitees(event.uri, after))).into(_List[_Invitee])
+            page = (await self._asked(_list_invitees(event.uri, after))).into(_List[_Invitee])
             for one in page.collection:
                 at, whole = one.updated_at or event.start_time, attrs.evolve(one, scheduled_event=event)
                 found.append(_called_off(whole, at, await self._earlier(one)))
@@ -172,20 +121,30 @@ class CalendlyFeed:
         """The invitees that this one replaced, as long as none of them has the payment."""
         found = [invitee]
         while found[-1].payment is None and (uri := found[-1].old_invitee) and len(found) <= _MOVES:
-            reply = await self.session.send(_get_invitee(uri))
+            reply = await self._asked(HttpCall.get(_path(uri), operation="get_invitee"))
             if not reply.ok:  # deleted, for its person's privacy
                 break
             found.append(reply.into(_Found).resource)
         return found[1:]
 
     async def _subscribe(self, url: str) -> None:
-        reply = await self.session.send(_list_subscriptions(self._config.organization))
+        reply = await self._asked(_list_subscriptions(self._config.organization))
         for held in reply.into(_List[_Subscription]).collection:
             if held.callback_url == url and held.state == "active":
                 return
             if held.callback_url == url:
-                await self.session.send(_delete_subscription(held.uri))
-        await self.session.send(_create_subscription(self._config, url))
+                await self._asked(_delete_subscription(held.uri))
+        await self._asked(_create_subscription(self._config, url))  # 409: it stands already
+
+    async def _asked(self, call: HttpCall) -> HttpReply:
+        """The answer; an error where Calendly will not have the call, so that nothing is lost in silence."""
+        reply = await self.session.send(call)
+        if reply.status == 403:
+            why = "Calendly does not let us: check the scopes of the token, and what the plan allows"
+            raise CredentialsRefused(why, platform=self.platform, operation=call.operation, status=403)
+        if reply.status == 400:
+            raise reply.unreadable("Calendly refused the call")
+        return reply
 
 
 def _list_events(organization: str, last: datetime | None, began: str, after: str) -> HttpCall:
@@ -205,10 +164,6 @@ def _list_invitees(event: str, after: str) -> HttpCall:
     query = {"status": "canceled", "count": "100"}
     page = {"page_token": after} if after else {}
     return HttpCall.get(f"{_path(event)}/invitees", operation="list_invitees", query=query | page)
-
-
-def _get_invitee(uri: str) -> HttpCall:
-    return HttpCall.get(_path(uri), operation="get_invitee")
 
 
 def _list_subscriptions(organization: str) -> HttpCall:
@@ -232,9 +187,7 @@ def _delete_subscription(uri: str) -> HttpCall:
 
 
 def _path(uri: str) -> str:
-    return urlsplit(
-        uri
-    ).path  # the names of things are addresses on the vendor's host; the session knows the host
+    return urlsplit(uri).path  # names are addresses on the vendor's host, which the session knows
 
 
 def _wire(moment: datetime) -> str:
