@@ -8,8 +8,9 @@ import pytest
 from clinicrefund.clock import MachineClock
 from clinicrefund.errors import InputRefused
 from clinicrefund.secret import Secret
-from clinicrefund.testing import RunningClock, SandboxReply, SandboxRequest
+from clinicrefund.testing import RunningClock, SandboxReply, SandboxRequest, StandIn, route
 from clinicrefund.testing.held_secrets import shown
+from clinicrefund.testing.stand_in import RefusedByVendor
 
 
 @attrs.frozen
@@ -89,3 +90,39 @@ def test_a_reply_is_json_text_or_nothing() -> None:
     assert SandboxReply(json={"a": 1}).encoded() == ("application/json", b'{"a": 1}')
     assert SandboxReply(text="a").encoded() == ("text/plain; charset=utf-8", b"a")
     assert SandboxReply(status=204).encoded()[1] == b""
+
+
+class Office(StandIn):
+    platform = "office"
+    host = "office.example"
+
+    def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
+        known = path == "/token" or request.header("authorization") == "Bearer known"
+        return None if known else self.token_expired()
+
+    @route("POST", "/token")
+    def token(self, request: SandboxRequest) -> SandboxReply:
+        return SandboxReply(json="known")
+
+    @route("GET", "/rooms/{id}")
+    def room(self, request: SandboxRequest) -> SandboxReply:
+        return SandboxReply(json=self._room(request.path["id"]))
+
+    def _room(self, number: str) -> str:
+        if number != "1":
+            raise RefusedByVendor(SandboxReply(status=410, json="gone"))
+        return "a room"
+
+
+def test_whoever_is_turned_away_at_the_door_reaches_no_route_and_is_counted() -> None:
+    office = Office()
+    assert office.answer("GET", "/rooms/1", SandboxRequest()).status == 401
+    assert office.answer("GET", "/no/such/path", SandboxRequest()).status == 401
+    assert office.answer("POST", "/token", SandboxRequest()).json == "known"
+    assert office.requests == ["GET /rooms/1", "GET /no/such/path", "POST /token"]
+
+
+def test_a_refusal_from_the_depth_of_a_check_is_the_answer() -> None:
+    known = SandboxRequest(headers={"authorization": "Bearer known"})
+    assert Office().answer("GET", "/rooms/1", known).json == "a room"
+    assert Office().answer("GET", "/rooms/2", known) == SandboxReply(status=410, json="gone")
