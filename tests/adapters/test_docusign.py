@@ -854,11 +854,11 @@ DEFINITION: Mapping[str, Any] = {
 
 
 def answer(docusign: DocuSignStandIn, method: str, path: str, body: object = None, query: str = "") -> Any:
-    docusign._tokens["t"] = docusign.now() + timedelta(hours=1)
+    token = docusign.tokens.grant(docusign.now()).access
     request = SandboxRequest(
         method=method,
         raw_query=query,
-        headers={"authorization": "Bearer t"},
+        headers={"authorization": f"Bearer {token}"},
         body=b"" if body is None else json.dumps(body).encode(),
     )
     return docusign.answer(method, path, request).json
@@ -945,8 +945,8 @@ def test_the_stand_in_answers_strangers_and_nonsense_as_docusign_does() -> None:
         (f"grant_type={jwt_bearer}&assertion=garbage".encode(), "invalid_grant"),
     ]:
         assert docusign.answer("POST", "/oauth/token", SandboxRequest(body=form)).json["error"] == word  # type: ignore[index]
-    docusign._tokens["t"] = docusign.now() + timedelta(hours=1)
-    no_json = SandboxRequest(headers={"authorization": "Bearer t"}, body=b"{")
+    token = docusign.tokens.grant(docusign.now()).access
+    no_json = SandboxRequest(headers={"authorization": f"Bearer {token}"}, body=b"{")
     assert docusign.answer("POST", ENVELOPES, no_json) == error(400, "INVALID_REQUEST_BODY")
     no_token = docusign.answer("GET", ENVELOPES, SandboxRequest())
     assert no_token == error(401, "AUTHORIZATION_INVALID_TOKEN")

@@ -16,10 +16,11 @@ class Issued:
 class IssuedTokens:
     """The tokens of one account. Each refresh brings a new refresh token and ends the old one.
 
-    ``first``: the refresh token of the consent. ``life``: of an access token.
+    ``first``: the refresh token of the consent; None where there is none that ever changes. ``life``: of an access
+    token.
     """
 
-    def __init__(self, *, first: str, life: timedelta) -> None:
+    def __init__(self, *, first: str | None = None, life: timedelta) -> None:
         self.refresh = first
         self.life = life
         self._access: dict[str, datetime] = {}

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+from clinicrefund.testing.issued_tokens import IssuedTokens
 from clinicrefund.testing.stand_in import (
     Adapters,
     Reach,
@@ -76,7 +77,7 @@ class DocuSignStandIn(StandIn):
         self.connect_keys = [CONNECT_KEY]
         self.connect_events: set[str] = set()
         self.templates: dict[str, dict[str, tuple[str, ...]]] = {TEMPLATE: {ROLE: LABELS}}
-        self._tokens: dict[str, datetime] = {}
+        self.tokens = IssuedTokens(life=_LIFE)
         self._envelopes: dict[str, Object] = {}
         self._transactions: list[tuple[str, str]] = []
         self._created: dict[str, datetime] = {}
@@ -135,7 +136,7 @@ class DocuSignStandIn(StandIn):
 
     def end_tokens(self) -> None:
         """All access tokens end at once, as when the hour is over."""
-        self._tokens.clear()
+        self.tokens.end()
 
     # ---- what tests look at --------------------------------------------------------------------------------------
 
@@ -158,8 +159,7 @@ class DocuSignStandIn(StandIn):
     # ---- routes --------------------------------------------------------------------------------------------------
 
     def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
-        token = request.header("authorization").removeprefix("Bearer ")
-        known = path == "/oauth/token" or self._tokens.get(token, self.now()) > self.now()
+        known = path == "/oauth/token" or self.tokens.accept(request.header("authorization"), self.now())
         return None if known else self.token_expired()
 
     @route("POST", "/oauth/token")
@@ -171,8 +171,7 @@ class DocuSignStandIn(StandIn):
             return oauth_error("invalid_grant", "no_valid_keys_or_signatures")
         if not self.has_consent:
             return oauth_error("consent_required")
-        token = f"eyJ.sandbox-{len(self.requests)}"
-        self._tokens[token] = self.now() + _LIFE
+        token = self.tokens.grant(self.now()).access
         life = int(_LIFE.total_seconds())
         return SandboxReply(json={"access_token": token, "token_type": "Bearer", "expires_in": life})
 

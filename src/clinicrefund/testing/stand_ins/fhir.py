@@ -65,7 +65,7 @@ class FHIRStandIn(StandIn):
         super().__init__()
         self.page_size = 100
         self.patches = self.updates = self.history = self.versioned = True
-        self.tokens = IssuedTokens(first="", life=timedelta(minutes=5))
+        self.tokens = IssuedTokens(life=timedelta(minutes=5))
         self._held: dict[str, dict[str, list[Object]]] = {kind: {} for kind in _KINDS}
         self._made = 0
         self._events = 0

@@ -76,7 +76,7 @@ class PayPalStandIn(StandIn):
         self.repeats_first_time = True
         self.low_balance = False
         self.requests_in_progress: set[str] = set()
-        self.tokens = IssuedTokens(first="", life=_TOKENS_LIVE)
+        self.tokens = IssuedTokens(life=_TOKENS_LIVE)
         self._made = 0
         self._orders: dict[str, Object] = {}
         self._captures: dict[str, Object] = {}
