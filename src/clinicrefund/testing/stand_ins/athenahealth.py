@@ -16,6 +16,7 @@ import attrs
 
 from clinicrefund.model import Booking, Reference
 from clinicrefund.secret import Secret
+from clinicrefund.testing.issued_tokens import IssuedTokens
 from clinicrefund.testing.stand_in import (
     Adapters,
     Reach,
@@ -78,7 +79,7 @@ class AthenahealthStandIn(StandIn):
         self.reasons = new_reasons()
         self.page_size = 1000
         self.tells_events = False
-        self._tokens: dict[str, datetime] = {}
+        self.tokens = IssuedTokens(life=timedelta(hours=1))
         self._visits: dict[str, Object] = {}
         self._notes: dict[str, list[Object]] = {}
         self._subscribed: list[str] = []
@@ -174,7 +175,7 @@ class AthenahealthStandIn(StandIn):
 
     def end_tokens(self) -> None:
         """All tokens end at once, as when their hour is over."""
-        self._tokens.clear()
+        self.tokens.end()
 
     # ---- what tests look at --------------------------------------------------------------------------------------
 
@@ -200,8 +201,8 @@ class AthenahealthStandIn(StandIn):
     # ---- routes --------------------------------------------------------------------------------------------------
 
     def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
-        known = self._tokens.get(request.header("authorization").removeprefix("Bearer "))
-        if path != "/oauth2/v1/token" and (known is None or known <= self.now()):
+        known = self.tokens.accept(request.header("authorization"), self.now())
+        if path != "/oauth2/v1/token" and not known:
             return self.token_expired()
         if path.startswith("/v1/") and path.split("/")[2] != PRACTICE:
             return SandboxReply(status=403, text="")
@@ -217,9 +218,7 @@ class AthenahealthStandIn(StandIn):
             return SandboxReply(status=400, json={"error": "unsupported_grant_type"})
         if _SCOPE not in form.get("scope", "").split(" "):
             return SandboxReply(status=400, json={"error": "invalid_scope"})
-        self._made += 1
-        token = f"athena-sandbox-token-{self._made}"
-        self._tokens[token] = self.now() + timedelta(hours=1)
+        token = self.tokens.grant(self.now()).access
         return SandboxReply(json={"access_token": token, "token_type": "Bearer", "expires_in": "3600"})
 
     @route("GET", "/v1/{practice}/appointments/changed/subscription")

@@ -5,11 +5,12 @@ typed as a formula is only noted.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from clinicrefund.testing.issued_tokens import IssuedTokens
 from clinicrefund.testing.stand_in import (
     Adapters,
     Reach,
@@ -50,7 +51,7 @@ class GoogleSheetsStandIn(StandIn):
         self.is_native = True
         self.service_accounts: dict[str, str] = {}
         self.sheets: dict[str, Grid] = {"Refunds": Grid(sheet="Refunds")}
-        self._tokens: dict[str, datetime] = {}
+        self.tokens = IssuedTokens(life=_LIFE)
 
     def adapters(self, session: "Session", at: Reach, /) -> Adapters:
         from clinicrefund.adapters.google_sheets import (
@@ -81,7 +82,7 @@ class GoogleSheetsStandIn(StandIn):
 
     def end_tokens(self) -> None:
         """All access tokens end at once, as when the hour is over."""
-        self._tokens.clear()
+        self.tokens.end()
 
     def inventory(self) -> Mapping[str, Sequence[str]]:
         shown = ("Case", "Status", "Refund", "Currency")
@@ -90,8 +91,7 @@ class GoogleSheetsStandIn(StandIn):
     # ---- routes --------------------------------------------------------------------------------------------------
 
     def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
-        token = request.header("authorization").removeprefix("Bearer ")
-        known = path == "/token" or self._tokens.get(token, self.now()) > self.now()
+        known = path == "/token" or self.tokens.accept(request.header("authorization"), self.now())
         return None if known else self.token_expired()
 
     @route("POST", "/token")
@@ -110,8 +110,7 @@ class GoogleSheetsStandIn(StandIn):
             return SandboxReply(
                 status=400, json={"error": "invalid_grant", "error_description": "Bad Request"}
             )
-        token = f"ya29.sandbox-{len(self.requests)}"
-        self._tokens[token] = self.now() + _LIFE
+        token = self.tokens.grant(self.now()).access
         life = int(_LIFE.total_seconds())
         return SandboxReply(json={"access_token": token, "expires_in": life, "token_type": "Bearer"})
 

@@ -5,10 +5,11 @@ v4). It has no owners, pipelines, custom objects or workflows, and takes the pro
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from clinicrefund.model import Booking, Reference
+from clinicrefund.testing.issued_tokens import IssuedTokens
 from clinicrefund.testing.stand_in import (
     Adapters,
     Reach,
@@ -62,7 +63,7 @@ class HubSpotStandIn(StandIn):
         self.is_permitted = True
         self.joins_on_a_page = _JOINS_ON_A_PAGE
         self.entries: dict[str, Entry] = {}
-        self._access: dict[str, datetime] = {}
+        self.tokens = IssuedTokens(life=_LIFE)
         self._made = 0
 
     def adapters(self, session: "Session", at: Reach, /) -> Adapters:
@@ -119,7 +120,7 @@ class HubSpotStandIn(StandIn):
 
     def end_tokens(self) -> None:
         """All access tokens of the public app end at once, as when their time is over."""
-        self._access.clear()
+        self.tokens.end()
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
@@ -129,8 +130,8 @@ class HubSpotStandIn(StandIn):
     def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
         if path == "/oauth/v1/token":
             return None
-        token = request.header("authorization").removeprefix("Bearer ")
-        if token != ACCESS_TOKEN and self._access.get(token, self.now()) <= self.now():
+        authorization = request.header("authorization")
+        if authorization != f"Bearer {ACCESS_TOKEN}" and not self.tokens.accept(authorization, self.now()):
             return self.token_expired()
         scopes = "This app hasn't been granted all required scopes"
         return None if self.is_permitted else failure(403, "MISSING_SCOPES", scopes)
@@ -146,9 +147,7 @@ class HubSpotStandIn(StandIn):
             return failure(400, None, "missing or unknown client id", error="invalid_client")
         if form.get("grant_type") != "refresh_token" or form.get("refresh_token") != REFRESH_TOKEN:
             return failure(400, None, "missing or invalid refresh token", error="invalid_grant")
-        self._made += 1
-        token = f"access-{self._made}"
-        self._access[token] = self.now() + _LIFE
+        token = self.tokens.grant(self.now()).access  # the refresh token stays what it was
         life = int(_LIFE.total_seconds())
         answer = {"access_token": token, "refresh_token": REFRESH_TOKEN, "expires_in": life}
         return SandboxReply(json={**answer, "token_type": "bearer"})
