@@ -682,6 +682,64 @@ async def test_what_passes_raises_the_error_that_says_so(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("body", [issues("transient"), None])
+async def test_a_server_that_fails_is_unknown_after_a_write_and_nothing_after_a_read(
+    desk: Desk, status: int, body: object
+) -> None:
+    """Also where a gateway in front has no words for it."""
+    for operation, write in (
+        (PATCH, desk.update()),
+        ("POST /r4/{kind}", desk.ehr.post_billing_note(desk.note())),
+    ):
+        desk.refuse(status, body, operation)
+        with pytest.raises(OutcomeUnknown):
+            await write
+    for operation, read in (
+        (GET, desk.ehr.get_appointment(desk.visit)),
+        ("GET /r4/{kind}", desk.ehr.find_billing_note(desk.note(), reference=None)),
+    ):
+        desk.refuse(status, body, operation, times=3)
+        with pytest.raises(Unavailable):
+            await read
+    assert desk.fhir.visit(desk.visit)["status"] == "booked"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "not-supported"),
+        (404, "not-found"),
+        (409, "conflict"),
+        (412, "multiple-matches"),
+        (422, "value"),
+    ],
+)
+@pytest.mark.parametrize("operation", [GET, "GET /r4/{kind}"])
+async def test_a_question_that_is_refused_proves_nothing(
+    desk: Desk, operation: str, status: int, code: str
+) -> None:
+    desk.refuse(status, issues(code), operation)
+    missing = operation == GET and status == 404
+    with pytest.raises(InputRefused if missing else Unavailable) as raised:
+        await (
+            desk.ehr.get_appointment(desk.visit)
+            if operation == GET
+            else desk.ehr.find_billing_note(desk.note(), reference=None)
+        )
+    assert "Zelda" not in str(raised.value)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("severity", ["error", "fatal"])
+async def test_of_several_issues_that_counts_which_says_why(desk: Desk, severity: str) -> None:
+    warned = [{"severity": "warning", "code": "security"}, {"severity": severity, "code": "business-rule"}]
+    desk.refuse(422, {"resourceType": "OperationOutcome", "issue": warned}, PATCH)
+    assert await desk.update() == Refused(reason=RefusalReason.OTHER, code="business-rule")
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("status", [405, 415])
 async def test_a_way_of_writing_that_is_not_taken_is_unknown_until_it_is_configured(
     desk: Desk, status: int
