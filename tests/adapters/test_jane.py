@@ -57,6 +57,8 @@ from .recording import Recording
 API = "/api/2026-01-01"
 GET = f"GET {API}/appointments/{{id}}"
 LIST = f"GET {API}/appointments"
+PATIENT = f"GET {API}/patients/{{id}}"
+SUBSCRIPTIONS = f"GET {API}/webhooks"
 STARTS_AT = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
 CONFIG = JaneConfig(
     clinic_host=HOST,
@@ -368,12 +370,58 @@ async def test_what_the_consent_does_not_cover_is_the_credentials_fault(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", [400, 409, 422])
-@pytest.mark.parametrize("operation", [GET, LIST])
+@pytest.mark.parametrize("operation", [GET, LIST, PATIENT, SUBSCRIPTIONS])
 async def test_a_question_that_is_refused_is_a_failed_read(desk: Desk, status: int, operation: str) -> None:
     desk.refuse(status, {"object": "error", "code": "x", "message": "Zelda Canary"}, operation)
     with pytest.raises(Unavailable) as raised:
-        await (desk.ehr.get_appointment(desk.visit) if operation == GET else desk.page())
+        await asked_by(desk, operation)
     assert "Zelda" not in str(raised.value)
+
+
+async def asked_by(desk: Desk, operation: str) -> object:
+    """The question of ours that leads to that operation."""
+    match operation:
+        case _ if operation == GET:
+            return await desk.ehr.get_appointment(desk.visit)
+        case _ if operation == PATIENT:
+            return await desk.ehr.get_patient(name_of("patient/0"))
+        case _ if operation == SUBSCRIPTIONS:
+            return await JaneSubscriptions(CONFIG, desk.sandbox.session()).list_all()
+        case _:
+            return await desk.page()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operation", [GET, LIST, PATIENT, SUBSCRIPTIONS])
+@pytest.mark.parametrize(
+    ("status", "body", "raises"),
+    [
+        (401, {"error": "Zelda Canary"}, CredentialsRefused),
+        (401, {"errors": [{"message": "Zelda Canary"}]}, CredentialsRefused),
+        (429, {"object": "error", "message": "Zelda Canary"}, RateLimited),
+        (500, {"object": "error", "message": "Zelda Canary"}, Unavailable),
+        (503, None, Unavailable),
+    ],
+)
+async def test_in_whichever_envelope_a_refusal_comes_its_status_says_what_it_is(
+    desk: Desk, operation: str, status: int, body: object, raises: type[Exception]
+) -> None:
+    desk.jane.words = SandboxReply(status=status, json=body)
+    desk.jane.fail(Fault.REFUSED, operation=operation, times=3)
+    with pytest.raises(raises) as raised:
+        await asked_by(desk, operation)
+    assert "Zelda" not in str(raised.value)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("body", [{"error": "no"}, {"errors": [{"id": "NOT_FOUND", "message": "no"}]}])
+@pytest.mark.parametrize("operation", [GET, PATIENT])
+async def test_what_the_practitioner_may_not_see_is_not_shown(
+    desk: Desk, operation: str, body: object
+) -> None:
+    desk.refuse(404, body, operation)
+    with pytest.raises(InputRefused, match="shows no"):
+        await asked_by(desk, operation)
 
 
 @pytest.mark.anyio
@@ -709,6 +757,12 @@ async def test_a_registration_that_is_not_allowed_or_not_clear_is_an_error(desk:
             await subscriptions.register(HOOK)
     desk.refuse(422, {"errors": [{"message": "x"}]}, register)
     with pytest.raises(OutcomeUnknown, match="refused"):
+        await subscriptions.register(HOOK)
+    desk.refuse(503, {"object": "error", "message": "x"}, register)
+    with pytest.raises(OutcomeUnknown):
+        await subscriptions.register(HOOK)
+    desk.refuse(201, {"id": "0199", "status": "active"}, register)
+    with pytest.raises(OutcomeUnknown):  # without its secret it is of no use
         await subscriptions.register(HOOK)
     desk.refuse(400, {"errors": []}, remove)
     with pytest.raises(OutcomeUnknown, match="not removed"):

@@ -88,7 +88,7 @@ class JaneEHR(JaneClinic):
         ``patient_id`` is Jane's. Whoever asked Jane for no e-mail has opted out of it here, too.
         """
         reply = await self.send(_get_patient(reference))
-        if not reply.ok:
+        if reply.status == 404:
             raise InputRefused(f"Jane shows no patient {reference} here; check the reference")
         return _patient(reply.into(_Patient))
 
