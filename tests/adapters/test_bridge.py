@@ -145,9 +145,19 @@ async def test_the_smallest_delivery_is_enough() -> None:
         ("cancelled", AppointmentCancelled),
         ("appointment.late_cancelled", AppointmentCancelled),
         ("clinician canceled", AppointmentCancelled),
+        ("client_cancelled", AppointmentCancelled),
+        ("patient canceled", AppointmentCancelled),
+        ("provider_cancelled", AppointmentCancelled),
+        ("clinic_cancelled", AppointmentCancelled),
+        ("late_cancel", AppointmentCancelled),
+        ("late cancellation", AppointmentCancelled),
         ("appointment_no_show", AppointmentMissed),
         ("no-show", AppointmentMissed),
         ("appointment.missed", AppointmentMissed),
+        ("NoShow", AppointmentMissed),
+        ("moved", AppointmentRescheduled),
+        ("restored", AppointmentReinstated),
+        ("appointment_changed", AppointmentChanged),
         ("appointment_rescheduled", AppointmentRescheduled),
         ("APPOINTMENT_UNCANCELLED", AppointmentReinstated),
         ("appointment_reinstated", AppointmentReinstated),
@@ -206,6 +216,10 @@ async def test_the_status_says_better_what_the_event_says_roughly(
         ({"appointment": {"id": "A"}, "cancelledBy": "invitee"}, Actor.PATIENT),
         ({"appointment": {"id": "A", "cancelledBy": "staff"}}, Actor.CLINIC),
         ({"appointment": {"id": "A", "cancelled_by": "provider"}}, Actor.CLINIC),
+        ({"appointment": {"id": "A", "canceledBy": "clinic"}}, Actor.CLINIC),
+        ({"appointment": {"id": "A", "cancelled_by": "clinician"}}, Actor.CLINIC),
+        ({"appointment": {"id": "A"}, "canceled_by": "practitioner"}, Actor.CLINIC),
+        ({"appointment": {"id": "A", "status": "Provider canceled"}}, Actor.CLINIC),
         ({"appointment": {"id": "A", "cancelled_by": "host"}}, Actor.CLINIC),
         ({"appointment": {"id": "A", "cancelled_by": "system"}}, Actor.SYSTEM),
         ({"appointment": {"id": "A", "cancelled_by": "the weather"}}, Actor.SYSTEM),
@@ -227,6 +241,7 @@ async def test_who_called_it_off_is_told_and_never_guessed(said: Mapping[str, An
     [
         {"appointment": {"id": "A-1"}},
         {"appointment": {"appointment_id": "A-1"}},
+        {"appointment": {"appointmentId": "A-1"}},
         {"appointment_id": "A-1"},
         {"appointmentId": "A-1"},
         {"booking_id": "A-1"},
@@ -242,6 +257,11 @@ async def test_event_and_visit_may_stand_under_other_names(name: str, visit: Map
     [
         ({"client": {"id": "P-1"}}, named("attendance", "A-1/P-1")),
         ({"patient_id": "P-1"}, named("attendance", "A-1/P-1")),
+        ({"client_id": "P-1"}, named("attendance", "A-1/P-1")),
+        (
+            {"payment_reference": "pi_1", "payment_provider": "stripe"},
+            ByPayment(gateway="stripe", reference="pi_1"),
+        ),
         ({"patient_id": 77}, named("attendance", "A-1/77")),
         (
             {"payment_id": "pi_1", "payment": {"provider": "stripe"}},
@@ -271,7 +291,46 @@ async def test_a_contact_is_the_weakest_clue_and_needs_the_start(name: str, addr
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", ["cancelled_at", "canceled_at", "cancelledAt"])
+@pytest.mark.parametrize(
+    "person",
+    [
+        {"patient": {"email": "sam@example.com", "phone": "+16045550100"}},
+        {"client": {"email": "sam@example.com", "phone": "+16045550100"}},
+        {"patient_email": "sam@example.com", "client_phone": "+16045550100"},
+        {"client_email": "sam@example.com", "patient_phone": "+16045550100"},
+    ],
+)
+async def test_address_and_number_may_stand_under_other_names(person: Mapping[str, Any]) -> None:
+    body = {"event": "cancelled", "appointment_id": "A-1", "start_at": "2026-11-24T18:00:00Z", **person}
+    around = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
+    assert (await told(body)).about[-1] == ByContact(
+        around=around, email="sam@example.com", phone="+16045550100"
+    )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["reason", "cancelled_reason", "cancel_reason", "cancellation_reason"])
+@pytest.mark.parametrize("inside", [True, False])
+async def test_the_reason_may_stand_under_other_names(name: str, inside: bool) -> None:  # noqa: FBT001
+    visit = {"id": "A-1", **({name: "Feeling better"} if inside else {})}
+    one = await told(
+        {"event": "cancelled", "appointment": visit, **({} if inside else {name: "Feeling better"})}
+    )
+    assert isinstance(one, AppointmentCancelled)
+    assert one.reason == "Feeling better"
+
+
+@pytest.mark.anyio
+async def test_where_a_field_stands_twice_the_first_place_counts() -> None:
+    one = await told(
+        {"event": "cancelled", "type": "no_show", "appointment": {"id": "A-1"}, "booking_id": "B-2"}
+    )
+    assert isinstance(one, AppointmentCancelled)
+    assert one.about == (named("appointment", "A-1"),)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["cancelled_at", "canceled_at", "cancelledAt", "canceledAt"])
 async def test_notice_counts_from_the_time_of_cancelling(name: str) -> None:
     body = {"event": "cancelled", "appointment": {"id": "A", name: "2026-11-20T08:00:00-05:00"}}
     assert (await told({**body, "occurred_at": "2026-11-21T00:00:00Z"})).at == datetime(
