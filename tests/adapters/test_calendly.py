@@ -24,7 +24,7 @@ from clinicrefund.model import Actor
 from clinicrefund.money import Money
 from clinicrefund.ports import Received, WebhookRequest
 from clinicrefund.testing import Fault, Sandbox, SandboxReply, SandboxRequest
-from clinicrefund.testing.stand_ins.calendly import SIGNING_KEY, TOKEN, CalendlyStandIn
+from clinicrefund.testing.stand_ins.calendly import FIRST_REFRESH_TOKEN, SIGNING_KEY, TOKEN, CalendlyStandIn
 from clinicrefund.testing.stand_ins.calendly_shapes import API, ORGANIZATION, sign
 from clinicrefund.testing.stand_ins.stripe import StripeStandIn
 from clinicrefund.triggers import (
@@ -645,7 +645,7 @@ async def test_without_a_webhook_url_subscriptions_are_left_alone(desk: Desk) ->
 @pytest.mark.anyio
 async def test_an_oauth_app_renews_its_token_and_keeps_the_new_refresh_token(desk: Desk) -> None:
     feed = desk.feed(
-        token=None, client_id="app", client_secret="app-secret", refresh_token=desk.calendly.refresh_token
+        token=None, client_id="app", client_secret="app-secret", refresh_token=FIRST_REFRESH_TOKEN
     )
     await feed.fetch(None, now=desk.now)
     await desk.sandbox.clock.sleep(timedelta(hours=3).total_seconds())

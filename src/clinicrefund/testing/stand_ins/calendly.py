@@ -15,6 +15,7 @@ import attrs
 from clinicrefund.model import Booking, Reference
 from clinicrefund.money import Money
 from clinicrefund.secret import Secret
+from clinicrefund.testing.issued_tokens import IssuedTokens
 from clinicrefund.testing.stand_in import (
     Adapters,
     Reach,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 By: TypeAlias = Literal["invitee", "host"]
 
 TOKEN = "calendly-sandbox-token"  # noqa: S105 - made up
+FIRST_REFRESH_TOKEN = "calendly-sandbox-refresh-0"  # noqa: S105 - made up
 SIGNING_KEY = "calendly-sandbox-signing-key"
 HOOK = "https://hooks.sandbox-clinic.example/calendly"
 EVENTS = ("invitee.created", "invitee.canceled", "invitee_no_show.created", "invitee_no_show.deleted")
@@ -65,8 +67,7 @@ class CalendlyStandIn(StandIn):
 
     def __init__(self, *, subscribed: bool = True) -> None:
         super().__init__()
-        self.refresh_token = "calendly-sandbox-refresh-0"  # noqa: S105 - made up
-        self._access: dict[str, datetime] = {}
+        self.tokens = IssuedTokens(first=FIRST_REFRESH_TOKEN, life=_ACCESS_LASTS)
         self._made = 0
         self._events: dict[str, Object] = {}
         self._invitees: dict[str, Object] = {}
@@ -187,7 +188,9 @@ class CalendlyStandIn(StandIn):
     # ---- routes --------------------------------------------------------------------------------------------------
 
     def at_the_door(self, path: str, request: SandboxRequest, /) -> SandboxReply | None:
-        if path == "/oauth/token" or self._is_known(request.header("authorization")):
+        authorization = request.header("authorization")
+        known = authorization == f"Bearer {TOKEN}" or self.tokens.accept(authorization, self.now())
+        if known or path == "/oauth/token":
             return None
         return error(401, "Unauthenticated", "The access token is invalid")
 
@@ -199,15 +202,13 @@ class CalendlyStandIn(StandIn):
     @route("POST", "/oauth/token")
     def token(self, request: SandboxRequest) -> SandboxReply:
         form = request.form()
-        if (form.get("grant_type"), form.get("refresh_token")) != ("refresh_token", self.refresh_token):
+        is_refresh = form.get("grant_type") == "refresh_token"
+        issued = self.tokens.renew(form.get("refresh_token", ""), self.now()) if is_refresh else None
+        if issued is None:
             return SandboxReply(
                 status=400, json={"error": "invalid_grant", "error_description": "used already"}
             )
-        self._made += 1
-        access = f"calendly-sandbox-access-{self._made}"
-        self._access[access] = self.now() + _ACCESS_LASTS
-        self.refresh_token = f"calendly-sandbox-refresh-{self._made}"
-        body = {"token_type": "Bearer", "access_token": access, "refresh_token": self.refresh_token}
+        body = {"token_type": "Bearer", "access_token": issued.access, "refresh_token": issued.refresh}
         return SandboxReply(json=body | {"expires_in": 7200, "owner": USER, "organization": ORGANIZATION})
 
     @route("GET", "/users/me")
@@ -386,10 +387,6 @@ class CalendlyStandIn(StandIn):
         made = new_subscription(f"{API}/webhook_subscriptions/{self._name()}", wanted, self._time())
         self._subscriptions[made["uri"]] = made
         return made
-
-    def _is_known(self, authorization: str) -> bool:
-        token = authorization.removeprefix("Bearer ")
-        return token == TOKEN or self._access.get(token, self.now()) > self.now()
 
     def _name(self) -> str:
         self._made += 1
