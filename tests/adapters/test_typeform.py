@@ -640,6 +640,25 @@ async def test_a_form_that_is_not_there_is_no_empty_page(desk: Desk, reply: Sand
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("reply", [error(400, "VALIDATION_ERROR", "x"), error(404, "FORM_NOT_FOUND", "x")])
+async def test_a_webhook_that_cannot_be_set_is_told(desk: Desk, reply: SandboxReply) -> None:
+    desk.typeform._hooks.clear()
+    desk.typeform.words = reply
+    desk.typeform.fail(Fault.REFUSED, operation="PUT /forms/{form}/webhooks/{tag}")
+    with pytest.raises(Unavailable, match="webhook_url"):
+        await desk.fetched(webhook_url=HOOK_URL)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [500, 502, 503])
+async def test_trouble_of_their_own_is_no_empty_page(desk: Desk, status: int) -> None:
+    desk.typeform.words = SandboxReply(status=status, text="<html>")
+    desk.typeform.fail(Fault.REFUSED, operation=LIST, times=9)
+    with pytest.raises(Unavailable):
+        await desk.fetched()
+
+
+@pytest.mark.anyio
 async def test_a_request_to_slow_down_is_told_and_obeyed(desk: Desk) -> None:
     desk.typeform.fail(Fault.RATE_LIMITED, operation=LIST)
     with pytest.raises(RateLimited) as limited:

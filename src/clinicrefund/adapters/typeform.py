@@ -21,7 +21,13 @@ import attrs
 
 from clinicrefund.adapters.typeform_form import TypeformForm, TypeformResponse, link_signature, requests
 from clinicrefund.environment import listed
-from clinicrefund.errors import ConfigurationError, CredentialsRefused, InputRefused, WebhookRejected
+from clinicrefund.errors import (
+    ConfigurationError,
+    CredentialsRefused,
+    InputRefused,
+    Unavailable,
+    WebhookRejected,
+)
 from clinicrefund.http import (
     Auth,
     Bearer,
@@ -213,7 +219,10 @@ class TypeformFeed:
         reply = self._allowed(await self.session.send(_get_webhook(self._config, form)))
         held = reply.into(_Webhook) if reply.ok else _Webhook()
         if not held.enabled or held.url != url:
-            self._allowed(await self.session.send(_put_webhook(self._config, form, url)))
+            reply = self._allowed(await self.session.send(_put_webhook(self._config, form, url)))
+            if not reply.ok:  # unsaid, nobody would know that no delivery will ever come
+                why = "the form's webhook was not set; check TypeformConfig.webhook_url"
+                raise Unavailable(why, platform=self.platform, operation=reply.operation, status=reply.status)
 
     def _allowed(self, reply: HttpReply) -> HttpReply:
         if reply.status == 403:
