@@ -736,6 +736,53 @@ async def test_a_day_limit_says_that_nothing_happened_and_when_to_come_back(book
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("reply", "raises"),
+    [
+        # Too many at once, which may name no time; the other limits do.
+        (SandboxReply(status=429, headers={"X-Rate-Limit-Problem": "concurrent"}, text=""), RateLimited),
+        (SandboxReply(status=500, text=""), OutcomeUnknown),
+        (SandboxReply(status=503, text="<html>down for maintenance</html>"), OutcomeUnknown),
+    ],
+)
+@pytest.mark.parametrize("operation", [CREATE_CONTACT, CREATE_NOTE, PAY_OUT])
+async def test_what_is_no_clear_answer_raises_and_is_taken_up_again(
+    books: Books, operation: str, reply: SandboxReply, raises: type[Exception]
+) -> None:
+    books.refuse_once(reply, operation)
+    with pytest.raises(raises):
+        await books.ledger.post_entry(entry())
+    assert await books.ledger.find_entry(entry(), reference=None) is None
+    assert isinstance(await books.ledger.post_entry(entry()), Done)
+    assert len(books.xero.notes()) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "detail", ["TokenExpired: made up", "AuthenticationUnsuccessful", "insufficient_scope"]
+)
+async def test_a_401_that_a_new_token_does_not_help_is_a_matter_of_credentials(
+    books: Books, detail: str
+) -> None:
+    books.xero.words = SandboxReply(
+        status=401, json={"Title": "Unauthorized", "Status": 401, "Detail": detail}
+    )
+    books.xero.fail(Fault.REFUSED, operation=CREATE_NOTE, times=2)
+    with pytest.raises(CredentialsRefused):
+        await books.ledger.post_entry(entry())
+    assert books.xero.notes() == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("number", [14, 17])
+async def test_a_body_that_xero_cannot_read_leaves_the_note_to_a_person(books: Books, number: int) -> None:
+    books.refuse_once(SandboxReply(status=400, json={"ErrorNumber": number}), PAY_OUT)
+    outcome = await books.ledger.post_entry(entry())
+    assert isinstance(outcome, Pending)
+    assert outcome.waits_for is WaitsFor.CLINIC
+
+
+@pytest.mark.anyio
 async def test_no_word_of_xeros_is_told(books: Books) -> None:
     books.refuse_once(invalid({}, "Zelda Canary is already known"), PAY_OUT)
     assert "Zelda" not in repr(await books.ledger.post_entry(entry()))
