@@ -402,11 +402,40 @@ async def test_refusals_of_the_table(desk: Desk, operation: str, reply: SandboxR
 
 
 @pytest.mark.anyio
-async def test_a_conflict_is_unknown(desk: Desk) -> None:
-    await desk.logger.log(record())
+@pytest.mark.parametrize("operation", [CREATE, UPDATE])
+async def test_a_conflict_is_unknown(desk: Desk, operation: str) -> None:
+    if operation == UPDATE:
+        await desk.logger.log(record())
     desk.zendesk.words = failure(409, "DatabaseConflict")
-    desk.zendesk.fail(Fault.REFUSED, operation=UPDATE)
+    desk.zendesk.fail(Fault.REFUSED, operation=operation)
     assert isinstance(await desk.logger.log(REFUNDED), Unknown)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operation", [CREATE, UPDATE])
+@pytest.mark.parametrize(
+    ("reply", "raises"),
+    [
+        (failure(401, "Couldn't authenticate you"), CredentialsRefused),
+        (failure(401, "invalid_token"), CredentialsRefused),
+        (SandboxReply(status=429, text="Number of allowed API requests exceeded"), RateLimited),
+        (SandboxReply(status=500, text="<html>"), OutcomeUnknown),
+        (SandboxReply(status=502, text="<html>"), OutcomeUnknown),
+        (SandboxReply(status=503, text="", headers={"Retry-After": "9"}), OutcomeUnknown),
+        (SandboxReply(status=504, text="<html>"), OutcomeUnknown),
+    ],
+)
+async def test_what_is_no_clear_answer_raises(
+    desk: Desk, operation: str, reply: SandboxReply, raises: type[Exception]
+) -> None:
+    if operation == UPDATE:
+        await desk.logger.log(record())
+    before = desk.zendesk.inventory()
+    desk.zendesk.words = reply
+    desk.zendesk.fail(Fault.REFUSED, operation=operation, times=1 + (reply.status == 401))
+    with pytest.raises(raises):
+        await desk.logger.log(REFUNDED)
+    assert desk.zendesk.inventory() == before
 
 
 @pytest.mark.anyio
