@@ -279,7 +279,8 @@ async def test_the_patient_s_number_tells_contacts_with_one_address_apart(crm: C
 async def test_a_case_without_a_contact_waits_for_a_person(crm: CRM, patient: Patient | None) -> None:
     outcome = await crm.logger.log(record(patient=patient))
     assert isinstance(outcome, Pending)
-    assert "give the booking a reference" in (outcome.task or "")
+    assert "note the case there by hand" in (outcome.task or "")
+    assert "try again" not in (outcome.task or "")
     assert await crm.logger.find_record(record(patient=patient), reference=None) is None
     assert crm.written() == []
 
@@ -341,6 +342,11 @@ async def test_a_crash_between_two_writes_is_carried_on(crm: CRM, operation: str
         (failure(400, "INVALID_MODULE", "x"), RefusalReason.NOT_FOUND, "INVALID_MODULE"),
         (failure(400, "REQUIRED_PARAM_MISSING", "x"), RefusalReason.OTHER, "REQUIRED_PARAM_MISSING"),
         (failure(400, "EXPECTED_FIELD_MISSING", "x"), RefusalReason.OTHER, "EXPECTED_FIELD_MISSING"),
+        (failure(400, "MANDATORY_NOT_FOUND", "x"), RefusalReason.OTHER, "MANDATORY_NOT_FOUND"),
+        (failure(400, "LIMIT_EXCEEDED", "x"), RefusalReason.OTHER, "LIMIT_EXCEEDED"),
+        (failure(400, "RECORD_LOCKED", "x"), RefusalReason.OTHER, "RECORD_LOCKED"),
+        (failure(400, "RECORD_IN_BLUEPRINT", "x"), RefusalReason.NOT_ALLOWED, "RECORD_IN_BLUEPRINT"),
+        (failure(400, "INVALID_REQUEST_METHOD", "x"), RefusalReason.OTHER, "INVALID_REQUEST_METHOD"),
         (failure(400, "NOT_ALLOWED", "x"), RefusalReason.NOT_ALLOWED, "NOT_ALLOWED"),
         (failure(403, "NO_PERMISSION", "x"), RefusalReason.NOT_ALLOWED, "NO_PERMISSION"),
         (failure(404, "INVALID_URL_PATTERN", "x"), RefusalReason.NOT_FOUND, "INVALID_URL_PATTERN"),
@@ -366,6 +372,7 @@ async def test_refusals_of_the_table(
     "reply",
     [
         record_error("DUPLICATE_DATA", "x"),
+        failure(400, "DUPLICATE_DATA", "x"),
         record_error("INTERNAL_ERROR", "x"),
         failure(400, "UNHEARD_OF", "x"),
         failure(400, "words of theirs", "x"),
@@ -380,6 +387,29 @@ async def test_what_no_document_tells_of_is_unknown(crm: CRM, operation: str, re
     outcome = await crm.logger.log(crm.record())
     assert isinstance(outcome, Unknown)
     assert "words" not in outcome.why
+    assert crm.zoho.notes() == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operation", [TAG, CREATE])
+@pytest.mark.parametrize(
+    ("reply", "raises"),
+    [
+        (failure(401, "INVALID_TOKEN", "x"), CredentialsRefused),
+        (failure(401, "INVALID_OAUTHTOKEN", "x"), CredentialsRefused),
+        (failure(401, "OAUTH_SCOPE_MISMATCH", "x"), CredentialsRefused),
+        (failure(401, "AUTHENTICATION_FAILURE", "x"), CredentialsRefused),
+        (failure(500, "INTERNAL_ERROR", "x"), OutcomeUnknown),
+        (failure(500, "INTERNAL_SERVER_ERROR", "x"), OutcomeUnknown),
+    ],
+)
+async def test_what_is_no_clear_answer_raises(
+    crm: CRM, operation: str, reply: SandboxReply, raises: type[Exception]
+) -> None:
+    crm.zoho.words = reply
+    crm.zoho.fail(Fault.REFUSED, operation=operation, times=1 + (reply.status == 401))
+    with pytest.raises(raises):
+        await crm.logger.log(crm.record())
     assert crm.zoho.notes() == []
 
 
