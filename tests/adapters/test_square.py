@@ -376,6 +376,30 @@ async def test_an_answer_with_neither_refund_nor_error_is_unknown(desk: Desk, js
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
+    ("reply", "raises"),
+    [
+        (error(401, "UNAUTHORIZED", "vendor's prose"), CredentialsRefused),
+        (error(401, "ACCESS_TOKEN_EXPIRED", "vendor's prose"), CredentialsRefused),
+        (error(401, "ACCESS_TOKEN_REVOKED", "vendor's prose"), CredentialsRefused),
+        (error(429, "RATE_LIMITED", "vendor's prose"), RateLimited),
+        (error(500, "INTERNAL_SERVER_ERROR", "vendor's prose"), OutcomeUnknown),
+        (error(500, "TEMPORARY_ERROR", "vendor's prose"), OutcomeUnknown),
+        (error(502, "BAD_GATEWAY", "vendor's prose"), OutcomeUnknown),
+        (error(503, "SERVICE_UNAVAILABLE", "vendor's prose"), OutcomeUnknown),
+        (error(504, "GATEWAY_TIMEOUT", "vendor's prose"), OutcomeUnknown),
+    ],
+)
+async def test_what_is_no_clear_answer_raises(
+    desk: Desk, reply: SandboxReply, raises: type[Exception]
+) -> None:
+    with pytest.raises(raises) as raised:
+        await desk.refuse(reply)
+    assert "prose" not in str(raised.value)
+    assert desk.square.refunds() == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
     ("fault", "expected", "refunds"),
     [
         (Fault.TOKEN_EXPIRED, CredentialsRefused, 0),
