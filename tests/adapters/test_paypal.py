@@ -399,6 +399,29 @@ async def test_what_may_speak_of_our_own_attempt_is_unknown(desk: Desk, reply: S
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
+    ("reply", "raises"),
+    [
+        (error(401, "INVALID_ACCOUNT_STATUS"), CredentialsRefused),
+        (SandboxReply(status=401, json={"error": "invalid_token"}), CredentialsRefused),
+        (SandboxReply(status=429, json={"name": "RATE_LIMIT_REACHED"}), RateLimited),
+        (SandboxReply(status=500, json={"name": "INTERNAL_SERVER_ERROR"}), OutcomeUnknown),
+        (SandboxReply(status=503, json={"name": "SERVICE_UNAVAILABLE"}), OutcomeUnknown),
+        (SandboxReply(status=422, text="<html>"), OutcomeUnknown),
+    ],
+)
+async def test_what_is_no_clear_answer_raises(
+    desk: Desk, reply: SandboxReply, raises: type[Exception]
+) -> None:
+    order = await desk.order()
+    desk.paypal.words = reply
+    desk.paypal.fail(Fault.REFUSED, operation=CREATE, times=1 + (reply.status == 401))
+    with pytest.raises(raises):
+        await desk.gateway.refund(order)
+    assert desk.paypal.refunds() == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
     ("fault", "expected", "refunds"),
     [
         (Fault.TOKEN_EXPIRED, None, 1),

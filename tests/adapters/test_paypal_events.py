@@ -571,6 +571,18 @@ async def test_other_kinds_of_events_are_passed_over(post: Post) -> None:
     assert "PAYMENT.CAPTURE.REVERSED" in EVENT_TYPES
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [(400, "INVALID_REQUEST"), (403, "NOT_AUTHORIZED"), (404, "RESOURCE_NOT_FOUND"), (503, "UNAVAILABLE")],
+)
+async def test_events_that_are_not_shown_are_no_empty_page(post: Post, status: int, name: str) -> None:
+    post.paypal.words = SandboxReply(status=status, json={"name": name, "message": "made up"})
+    post.paypal.fail(Fault.REFUSED, operation="GET /v1/notifications/webhooks-events", times=9)
+    with pytest.raises(Unavailable):
+        await PayPalFeed(OFFLINE, post.sandbox.session()).fetch(None, now=post.sandbox.clock.now())
+
+
 class Happening:
     """Refunds by hand, for the feed to tell of."""
 
