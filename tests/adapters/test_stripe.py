@@ -782,6 +782,15 @@ async def test_the_feed_moves_on_and_still_overlaps(desk: Desk) -> None:
     assert not set((await fetch_all(desk, cursor))[0]) & set(first)
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [400, 403, 503])
+async def test_events_that_are_not_shown_are_no_empty_page(desk: Desk, status: int) -> None:
+    desk.stripe.words = error(status, None, "vendor's prose")
+    desk.stripe.fail(Fault.REFUSED, operation="GET /v1/events", times=9)
+    with pytest.raises(Unavailable):
+        await StripeFeed(CONFIG, desk.sandbox.session()).fetch(None, now=desk.sandbox.clock.now())
+
+
 # ---- configuration ---------------------------------------------------------------------------------------------
 
 
