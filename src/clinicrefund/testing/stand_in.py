@@ -1,18 +1,18 @@
 """StandIn: a stateful stand-in for one vendor, faithful on the wire; `route` names what it answers.
 
 A stand-in is written as the vendor's document says, never as our adapter expects. The stand-in of platform
-``acme_pay`` is the class ``AcmePayStandIn``. A route refuses with its reply, or from
-the depth of a check with `RefusedByVendor`. Beside its routes it may offer these, all optional:
+``acme_pay`` is the class ``AcmePayStandIn``. A route refuses with its reply, or from the depth of a check with
+`RefusedByVendor`. Beside its routes it may offer these, all optional:
 
-=====================  ==============================================================================================
-`StandIn.adapters`     our adapters for this vendor, joined to the stand-in: what `Sandbox.clinic` is made of
-`StandIn.take_payment` gateways: a payment comes to exist, as if the patient had paid
-`StandIn.refunded`     gateways: what of a payment has gone back
-`StandIn.seed`         what the vendor holds of a new booking (a visit, an invitee, a customer) comes to exist
-`StandIn.inventory`    what it holds, in lines that people and tests can read
-`StandIn.at_the_door`  who is turned away before any route is asked: callers without credentials
-`StandIn.refusal` ...  the vendor's own shape of a refusal, a 429, a 5xx, an expired token, for scripted faults
-=====================  ==============================================================================================
+======================  ==============================================================================================
+`StandIn.adapters`      our adapters for this vendor, joined to the stand-in: what `Sandbox.clinic` is made of
+`StandIn.take_payment`  gateways: a payment comes to exist, as if the patient had paid
+`StandIn.refunded`      gateways: what of a payment has gone back
+`StandIn.seed`          what the vendor holds of a new booking (a visit, an invitee, a customer) comes to exist
+`StandIn.inventory`     what it holds, in lines that people and tests can read
+`StandIn.at_the_door`   who is turned away before any route is asked: callers without credentials
+`StandIn.refusal` ...   the vendor's own shape of a refusal, a 429, a 5xx, an expired token, for scripted faults
+======================  ==============================================================================================
 """
 
 import json as jsonlib
