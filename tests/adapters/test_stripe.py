@@ -783,6 +783,21 @@ async def test_the_feed_moves_on_and_still_overlaps(desk: Desk) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("status", [400, 404])
+async def test_after_an_event_that_is_kept_no_more_the_window_is_read_anew(desk: Desk, status: int) -> None:
+    for _ in range(60):
+        desk.stripe.refund_in_dashboard(desk.payment, Money.of("0.10", "USD"))
+    feed = StripeFeed(CONFIG, desk.sandbox.session())
+    first = await feed.fetch(None, now=desk.sandbox.clock.now())
+    assert first.more
+    desk.stripe.words = error(status, "resource_missing", "vendor's prose", param="starting_after")
+    desk.stripe.fail(Fault.REFUSED, operation="GET /v1/events")
+    ended = await feed.fetch(first.cursor, now=desk.sandbox.clock.now())
+    assert (ended.triggers, ended.more) == ((), False)
+    assert len((await fetch_all(desk, ended.cursor))[0]) == len(desk.stripe._events)
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("status", [400, 403, 503])
 async def test_events_that_are_not_shown_are_no_empty_page(desk: Desk, status: int) -> None:
     desk.stripe.words = error(status, None, "vendor's prose")

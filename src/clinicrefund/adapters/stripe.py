@@ -123,9 +123,7 @@ class StripeGateway:
         if reference is not None:
             reply = await self.session.send(_get_refund(reference))
             if reply.status == 404:  # it was there: that it is not shown proves nothing about the money
-                return Unknown(
-                    why=f"Stripe does not show refund {reference}: check account and mode of the key"
-                )
+                return Unknown(why=f"Stripe shows no refund {reference}: check account and mode of the key")
             return _outcome(reply.into(_Refund), order)
         after, more = "", True
         while more:
@@ -171,7 +169,10 @@ class StripeFeed:
 
     async def fetch(self, cursor: str | None, /, *, now: datetime) -> Page:
         since, following, after = (cursor or f"{int((now - timedelta(days=3)).timestamp())}||").split("|")
-        page = (await self.session.send(_list_events(since, after))).into(_List[_Event])
+        reply = await self.session.send(_list_events(since, after))
+        if after and reply.status in (400, 404):  # it is kept no more: the window is read from its start
+            return Page(triggers=(), cursor=f"{since}|{following}|")
+        page = reply.into(_List[_Event])
         following = following or str(max(int(since), page.data[0].created - self.overlap if page.data else 0))
         more = page.has_more and bool(page.data)
         return Page(
