@@ -572,6 +572,21 @@ async def test_other_kinds_of_events_are_passed_over(post: Post) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("status", [400, 404])
+async def test_a_page_that_has_ended_begins_the_window_anew(post: Post, status: int) -> None:
+    for _ in range(230):
+        post.paypal.refund_by_hand(post.payment, Money.of("0.10", "USD"))
+    feed = PayPalFeed(OFFLINE, post.sandbox.session())
+    first = await feed.fetch(None, now=post.sandbox.clock.now())
+    assert first.more
+    post.paypal.words = SandboxReply(status=status, json={"name": "INVALID_REQUEST"})
+    post.paypal.fail(Fault.REFUSED, operation="GET /v1/notifications/webhooks-events")
+    ended = await feed.fetch(first.cursor, now=post.sandbox.clock.now())
+    assert (ended.triggers, ended.more) == ((), False)
+    assert len(set((await fetch_all(post, ended.cursor))[0])) == 230
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("status", "name"),
     [(400, "INVALID_REQUEST"), (403, "NOT_AUTHORIZED"), (404, "RESOURCE_NOT_FOUND"), (503, "UNAVAILABLE")],
