@@ -289,6 +289,8 @@ async def test_what_may_speak_of_an_earlier_attempt_is_unknown(phone: Phone, rep
         (error(429, "TOO_MANY_REQUESTS"), RateLimited),
         (error(405, "NOT_FOUND"), OutcomeUnknown),
         (error(500, "INTERNAL_SERVER_ERROR"), OutcomeUnknown),
+        (SandboxReply(status=502, text="<html>"), OutcomeUnknown),
+        (SandboxReply(status=503, text=""), OutcomeUnknown),
         (SandboxReply(text="<html>"), OutcomeUnknown),
         (SandboxReply(json={"http_code": 200}), OutcomeUnknown),
     ],
@@ -410,8 +412,11 @@ async def test_a_status_in_no_table_is_unknown(phone: Phone, status: str) -> Non
         (10, RefusalReason.NOT_ALLOWED),
         (11, RefusalReason.OTHER),
         (12, RefusalReason.OTHER),
+        (13, RefusalReason.OTHER),
         (14, RefusalReason.OTHER),
+        (15, RefusalReason.OTHER),
         (17, RefusalReason.OTHER),
+        (18, RefusalReason.OTHER),
         (19, RefusalReason.NOT_ALLOWED),
         (20, RefusalReason.OTHER),
     ],
@@ -448,14 +453,35 @@ async def test_a_second_text_that_went_through_counts_more_than_a_first_that_did
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    "reply",
-    [error(400, "BAD_REQUEST"), error(500, "INTERNAL_SERVER_ERROR"), answered(None, "SOMETHING_IS_WRONG")],
+    ("reply", "raises"),
+    [
+        (error(400, "BAD_REQUEST"), Unavailable),
+        (error(401, "UNAUTHORIZED"), CredentialsRefused),
+        (error(403, "FORBIDDEN"), CredentialsRefused),
+        (error(404, "NOT_FOUND"), Unavailable),
+        (error(405, "NOT_FOUND"), Unavailable),
+        (error(429, "TOO_MANY_REQUESTS"), RateLimited),
+        (error(500, "INTERNAL_SERVER_ERROR"), Unavailable),
+        (answered(None, "SOMETHING_IS_WRONG"), Unavailable),
+    ],
 )
-async def test_a_look_up_that_fails_says_nothing(phone: Phone, reply: SandboxReply) -> None:
+@pytest.mark.parametrize("by", ["look-up", "feed"])
+async def test_a_history_that_is_not_shown_says_nothing(
+    phone: Phone, by: str, reply: SandboxReply, raises: type[Exception]
+) -> None:
     phone.clicksend.words = reply
     phone.clicksend.fail(Fault.REFUSED, operation=HISTORY, times=3)
-    with pytest.raises(Unavailable):
-        await phone.find()
+    with pytest.raises(raises):
+        await (phone.find() if by == "look-up" else feed_of(phone).fetch(None, now=NOW))
+
+
+@pytest.mark.anyio
+async def test_the_wait_that_a_429_names_is_kept(phone: Phone) -> None:
+    phone.clicksend.fail(Fault.RATE_LIMITED, operation=SEND, delay=timedelta(seconds=39))
+    with pytest.raises(RateLimited) as limited:
+        await phone.notifier.send(message())
+    assert limited.value.retry_after == timedelta(seconds=39)
+    assert phone.clicksend.messages() == []
 
 
 @pytest.mark.anyio

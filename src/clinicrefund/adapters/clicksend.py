@@ -17,7 +17,13 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from clinicrefund.adapters.clicksend_account import BASE_URL, OPT_OUT_WORDS, TEST_LOGINS, ClickSendConfig
+from clinicrefund.adapters.clicksend_account import (
+    BASE_URL,
+    OPT_OUT_WORDS,
+    TEST_LOGINS,
+    ClickSendConfig,
+    told,
+)
 from clinicrefund.adapters.clicksend_inbound import ClickSendFeed, ClickSendWebhooks
 from clinicrefund.http import Basic, HttpCall, HttpReply, Limits, Session
 from clinicrefund.model import Channel
@@ -97,7 +103,7 @@ class ClickSendNotifier:
         found: list[_Row] = []
         number: int | None = 1
         while number is not None:
-            page = (await self.session.send(_list_history(wanted, number))).into(_History).data
+            page = told(await self.session.send(_list_history(wanted, number)), _History).data
             found += [row for row in page.data if _is_ours(row, to, message.step_id, reference)]
             number = number + 1 if number < page.last_page else None
         if reference is not None and not found:

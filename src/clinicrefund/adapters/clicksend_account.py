@@ -5,14 +5,17 @@ https://developers.clicksend.com/docs
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Self, TypeVar
 
 import attrs
 
 from clinicrefund.checks import filled
 from clinicrefund.environment import whole
-from clinicrefund.errors import ConfigurationError
+from clinicrefund.errors import ConfigurationError, CredentialsRefused
+from clinicrefund.http import HttpReply
 from clinicrefund.secret import Secret, optional_secret, secret
+
+_T = TypeVar("_T")
 
 BASE_URL = "https://rest.clicksend.com"
 TEST_LOGINS = frozenset({"nocredit", "notactive", "banned"})
@@ -78,3 +81,15 @@ class ClickSendConfig:
             staff_number=env.get("CLICKSEND_STAFF_NUMBER"),
             live=env.get("CLICKSEND_LIVE") != "0" and username not in TEST_LOGINS,
         )
+
+
+def told(reply: HttpReply, shape: type[_T], /) -> _T:
+    """What was asked for. `CredentialsRefused` where this user of the account may not ask for it."""
+    if reply.status == 403:
+        raise CredentialsRefused(
+            "this user of the account may not see its history: let it, or use another one",
+            platform=reply.platform,
+            operation=reply.operation,
+            status=reply.status,
+        )
+    return reply.into(shape)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
-from clinicrefund.adapters.clicksend_account import ClickSendConfig
+from clinicrefund.adapters.clicksend_account import ClickSendConfig, told
 from clinicrefund.http import Basic, HttpCall, Limits, Session
 from clinicrefund.http.forms import form_pairs
 from clinicrefund.http.signatures import verify_shared_secret
@@ -53,8 +53,8 @@ class ClickSendWebhooks:
     async def receive(self, request: WebhookRequest, /, *, now: datetime) -> Received:
         verify_shared_secret(self._secrets, _secret_in(request.url))
         fields = _fields(request)
-        told = _receipt(fields, now) if "status_code" in fields else _text(fields, self._words, now)
-        return Received(triggers=tuple(told), account=fields.get("user_id"))
+        news = _receipt(fields, now) if "status_code" in fields else _text(fields, self._words, now)
+        return Received(triggers=tuple(news), account=fields.get("user_id"))
 
 
 class ClickSendFeed:
@@ -80,7 +80,7 @@ class ClickSendFeed:
         since, until, number = (cursor or f"{now.timestamp():.0f}||").split("|")
         if not number:
             until, number = f"{now.timestamp():.0f}", "1"
-        page = (await self.session.send(_list_between(since, until, number))).into(_History).data
+        page = told(await self.session.send(_list_between(since, until, number)), _History).data
         triggers = tuple(trigger for row in page.data for trigger in _told(_plain(row), self._words, now))
         if int(number) < page.last_page:
             return Page(triggers=triggers, cursor=f"{since}|{until}|{int(number) + 1}", more=True)
