@@ -246,6 +246,9 @@ async def test_nobody_to_mail_is_refused_unsent(desk: Desk, to: Patient | None) 
         (400, "ACCOUNT_LACKS_PERMISSIONS", RefusalReason.NOT_ALLOWED),
         (400, "USER_DOES_NOT_BELONG_TO_SPECIFIED_ACCOUNT", RefusalReason.NOT_ALLOWED),
         (400, "ENVELOPE_ALLOWANCE_EXCEEDED", RefusalReason.NOT_ALLOWED),
+        (403, "ACCOUNT_LACKS_PERMISSIONS", RefusalReason.NOT_ALLOWED),
+        (403, "USER_DOES_NOT_BELONG_TO_SPECIFIED_ACCOUNT", RefusalReason.NOT_ALLOWED),
+        (403, "ENVELOPE_ALLOWANCE_EXCEEDED", RefusalReason.NOT_ALLOWED),
         (403, "SOMETHING_NEW", RefusalReason.NOT_ALLOWED),
         (404, "ENVELOPE_DOES_NOT_EXIST", RefusalReason.NOT_FOUND),
         (404, "RESOURCE_NOT_FOUND", RefusalReason.NOT_FOUND),
@@ -316,7 +319,10 @@ async def test_a_429_says_in_a_header_of_its_own_when_the_hour_is_over(desk: Des
     ("reply", "raises"),
     [
         (error(401, "USER_AUTHENTICATION_FAILED"), CredentialsRefused),
+        (error(401, "AUTHORIZATION_INVALID_TOKEN"), CredentialsRefused),
         (error(500, "UNSPECIFIED_ERROR"), OutcomeUnknown),
+        (SandboxReply(status=502, text="<html>"), OutcomeUnknown),
+        (SandboxReply(status=504, text=""), OutcomeUnknown),
         (error(503, "UNSPECIFIED_ERROR"), OutcomeUnknown),
         (SandboxReply(status=400, text="<html>"), OutcomeUnknown),
         (SandboxReply(status=201, text="<html>"), OutcomeUnknown),
@@ -401,6 +407,27 @@ async def test_without_a_persons_consent_the_credentials_are_refused(desk: Desk)
     assert raised.value.code == "consent_required"
     desk.docusign.has_consent = True
     assert isinstance(await desk.notifier.send(message()), Done)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("reply", "raises"),
+    [
+        (error(400, "INVALID_REQUEST_PARAMETER"), Unavailable),
+        (SandboxReply(status=401, json={"error": "internal_server_error"}), CredentialsRefused),
+        (SandboxReply(status=429, text=""), RateLimited),
+        (SandboxReply(status=503, text=""), Unavailable),
+        (SandboxReply(json={"accounts": "?"}), Unavailable),
+    ],
+)
+async def test_an_account_server_that_does_not_say_where_the_account_lives_sends_nothing(
+    desk: Desk, reply: SandboxReply, raises: type[Exception]
+) -> None:
+    desk.docusign.words = reply
+    desk.docusign.fail(Fault.REFUSED, operation="GET /oauth/userinfo", times=3)
+    with pytest.raises(raises):
+        await desk.other().send(message())
+    assert desk.docusign.messages() == []
 
 
 @pytest.mark.anyio
@@ -521,7 +548,13 @@ async def test_an_envelope_that_is_no_longer_shown_is_unknown(desk: Desk) -> Non
     ("reply", "raises"),
     [
         (error(400, "INVALID_REQUEST_PARAMETER"), Unavailable),
-        (error(403, "USER_LACKS_PERMISSIONS"), Unavailable),
+        (error(400, "USER_LACKS_PERMISSIONS"), CredentialsRefused),
+        (error(403, "USER_LACKS_PERMISSIONS"), CredentialsRefused),
+        (error(403, "ACCOUNT_LACKS_PERMISSIONS"), CredentialsRefused),
+        (error(400, "USER_DOES_NOT_BELONG_TO_SPECIFIED_ACCOUNT"), CredentialsRefused),
+        (error(401, "AUTHORIZATION_INVALID_TOKEN"), CredentialsRefused),
+        (error(429, "HOURLY_APIINVOCATION_LIMIT_EXCEEDED"), RateLimited),
+        (SandboxReply(status=400, text="<html>"), Unavailable),
         (error(400, "Hourly_Envelope_Polling_Limit_Exceeded"), RateLimited),
         (error(500, "UNSPECIFIED_ERROR"), Unavailable),
     ],
@@ -536,6 +569,34 @@ async def test_a_look_up_that_is_refused_says_nothing(
         with pytest.raises(raises):
             await desk.find(name)
         desk.docusign.faults.clear()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"resultSetSize": "many", "totalSetSize": "1"},
+        {"resultSetSize": "1", "totalSetSize": ""},
+        {"resultSetSize": "1"},
+    ],
+)
+async def test_a_page_that_does_not_say_how_long_it_is_proves_nothing(
+    desk: Desk, page: Mapping[str, str]
+) -> None:
+    desk.docusign.words = SandboxReply(json=page)
+    desk.docusign.fail(Fault.REFUSED, operation=LIST, after=1)
+    with pytest.raises(Unavailable):
+        await desk.find()
+
+
+@pytest.mark.anyio
+async def test_a_list_that_is_not_there_proves_nothing(desk: Desk) -> None:
+    await desk.sent()
+    for after in (0, 1):
+        desk.docusign.words = error(404, "RESOURCE_NOT_FOUND")
+        desk.docusign.fail(Fault.REFUSED, operation=LIST, after=after)
+        with pytest.raises(Unavailable):
+            await desk.find(step_id="cr-never-sent")
 
 
 @pytest.mark.anyio

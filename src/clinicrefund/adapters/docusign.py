@@ -17,6 +17,7 @@ XML format, granting consent (a person does it once, in a browser).
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TypeVar
 
 import attrs
@@ -29,6 +30,7 @@ from clinicrefund.adapters.docusign_account import (
     DocuSignConfig,
     DocuSignError,
 )
+from clinicrefund.errors import CredentialsRefused
 from clinicrefund.http import HttpCall, HttpReply, Session
 from clinicrefund.http.signatures import verify_hmac
 from clinicrefund.model import Channel
@@ -257,8 +259,8 @@ class _Transactions:
 
 @attrs.frozen(kw_only=True)
 class _Page:
-    resultSetSize: str  # noqa: N815 - as on the wire
-    totalSetSize: str  # noqa: N815 - as on the wire
+    resultSetSize: Decimal  # noqa: N815 - as on the wire, where it is text
+    totalSetSize: Decimal  # noqa: N815 - as on the wire, where it is text
     envelopes: list[_Envelope] | None = None
 
 
@@ -279,14 +281,23 @@ class _Event:
 def _read(reply: HttpReply, shape: type[_T]) -> _T:
     """What was asked for. A refused question is no answer, least of all that nothing is there."""
     if not reply.ok:
-        raise reply.unreadable("DocuSign refused to tell; check the user's permissions")
+        code = reply.into(DocuSignError).errorCode or ""
+        if _CODES.get(code, _BY_STATUS.get(reply.status)) is RefusalReason.NOT_ALLOWED:
+            raise CredentialsRefused(
+                "the user that we act for may not see this: give it the permission in DocuSign",
+                platform=reply.platform,
+                operation=reply.operation,
+                status=reply.status,
+                code=code or None,
+            )
+        raise reply.unreadable("DocuSign refused to tell")
     return reply.into(shape)
 
 
 def _next(page: _Page, start: int) -> int | None:
     """Where the next page begins. By positions: links to it are in no document."""
     after = start + int(page.resultSetSize)
-    return after if start < after < int(page.totalSetSize) else None
+    return after if start < after < page.totalSetSize else None
 
 
 def _outcome(envelope: _Envelope) -> Outcome:
