@@ -289,7 +289,7 @@ async def test_not_to_find_it_proves_nothing_while_it_is_not_shown(phone: Phone)
     phone.twilio.visible_after = timedelta(seconds=90)
     await phone.notifier.send(message())
     assert await phone.notifier.find_message(message(), reference=None) is None
-    phone.sandbox.clock.advance(phone.notifier.capabilities.visible_after)  # type: ignore[attr-defined]
+    phone.sandbox.clock.advance(phone.notifier.capabilities.visible_after)
     assert isinstance(await phone.notifier.find_message(message(), reference=None), Done)
     assert phone.notifier.capabilities.repeatable_for == timedelta(0)
 
