@@ -107,8 +107,8 @@ async def test_every_request_and_every_answer_is_in_docusigns_document(docusigns
 
 def test_what_the_stand_in_answers_to_other_callers_is_in_docusigns_document(docusigns: OpenAPI) -> None:
     docusign = DocuSignStandIn()
-    docusign._tokens["t"] = docusign.now() + timedelta(hours=1)
-    headers = {**JSON, "authorization": "Bearer t"}
+    token = docusign.tokens.grant(docusign.now()).access
+    headers = {**JSON, "authorization": f"Bearer {token}"}
     definition = {
         "templateId": TEMPLATE,
         "status": "created",
