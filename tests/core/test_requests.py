@@ -65,7 +65,7 @@ def read(words: str, channel: Channel = Channel.SMS) -> Meaning:
 
 def test_there_are_hundreds_of_messages_of_each_kind_in_both_languages() -> None:
     kinds = Counter((one.label, one.language) for one in EVERY)
-    assert len(EVERY) > 400
+    assert len(EVERY) > 700
     assert len({(one.words, one.channel, one.language) for one in EVERY}) == len(EVERY)
     assert all(kinds[label, language] >= 5 for label in LABELS for language in ("en", "es"))
     assert {one.channel for one in EVERY} == set(CHANNELS.values())
@@ -81,6 +81,12 @@ def test_at_least_95_of_100_clear_requests_are_caught_in_each_language() -> None
         asked = [one for one in EVERY if (one.label, one.language) == ("clear", language)]
         caught = [one for one in asked if one.read().meaning is Meaning.CANCEL]
         assert len(caught) >= 0.95 * len(asked)
+
+
+def test_at_least_90_of_100_clear_requests_are_caught_in_each_round() -> None:
+    asked = Counter(one.round for one in EVERY if one.label == "clear")
+    caught = Counter(one.round for one in CLEAR)
+    assert all(caught[number] >= 0.9 * asked[number] for number in asked)
 
 
 def test_no_clear_request_is_dropped() -> None:

@@ -1,8 +1,9 @@
 """What patients write in English. Apostrophes are left out in matching, so ``dont`` covers ``don't``."""
 
+from clinicrefund.requests.english_beside import BESIDE
 from clinicrefund.requests.phrases import Phrases
 
-ENGLISH = Phrases(
+_ASKING = Phrases(
     cancel=("cancel",),
     cancelling=("cancelling", "canceling"),
     cancelled=("cancelled", "canceled", "cancels"),
@@ -135,7 +136,19 @@ ENGLISH = Phrases(
         "call later", "call back later", "will reschedule when", "something came up", "has come up",
         "new one later", "not later than", "if there are any", "in case you need", "let you know",
         "let them know", "thank you for understanding", "on may", "in may", "of may", "for may", "hope you",
-        "hope this", "hope all", "call later to",
+        "hope this", "hope all", "call later to", "to whom it may concern", "this may cause", "it may cause",
+        "this might cause", "call to rebook", "call next week to rebook", "call later to rebook",
+        "call back to rebook", "call to reschedule later", "rebook later", "rebook another time later",
+        "call you to rebook later", "do not want to infect", "dont want to infect", "do not want to spread",
+        "dont want to spread", "do not want to get anyone", "dont want to get anyone",
+        "dont want to get anybody", "do not want to get anybody", "until further notice",
+        "call to reschedule when", "will rebook when", "call to rebook when", "rebook when",
+        "call next week to reschedule", "call another day to rebook", "conflict with another",
+        "call you when i know my schedule", "call when i know my schedule", "there is nobody to watch",
+        "theres nobody to watch", "no one to watch", "nobody to watch", "no one to take",
+        "call when i am back", "call when i get back", "call you when i get back", "reach out when",
+        "i cannot move", "i cant move", "not be back in time", "wont be back in time", "not make it in time",
+        "not be there in time", "not be home in time", "not return in time",
     ),
     question=(
         "can i", "could i", "may i", "do i", "should i", "would i", "am i", "must i", "is it", "would it",
@@ -190,6 +203,18 @@ ENGLISH = Phrases(
         "all", "both", "every", "everything", "appointments", "appts", "visits", "sessions", "bookings",
         "second", "first", "other one", "two", "three", "one of", "them", "any", "each", "remaining",
         "rest", "series", "recurring", "future", "only the", "exams", "treatments", "standing",
+    ),
+    not_yet=(
+        "call me", "ring me", "phone me", "text me", "contact me", "email me", "give me a call",
+        "give me a ring", "give us a call", "call us", "let me know", "talk to", "talk with", "talk first",
+        "speak to", "speak with", "chat with", "discuss", "hold on", "hold it", "hang on", "wait",
+        "waiting", "before you", "before doing", "after i", "after you", "not yet", "nothing yet", "ask",
+        "check with", "hear from", "get back to me", "reply first", "call first", "i want to talk",
+        "want to know", "would like to know", "need to know", "i will know", "ill know", "will decide",
+        "decide", "deciding", "undecided", "pending", "eventually", "someday", "sometime", "conditionally",
+        "provisionally", "in principle", "not until", "wait for", "stand by", "standby", "pause",
+        "one moment", "one sec", "a sec", "confirm with me", "check first", "checking", "just checking",
+        "when i say", "when i tell you", "i will text you", "ill text you", "i will call you first",
     ),
     elsewhere=(
         "at the other", "at another", "with another", "with the other", "at a different",
@@ -291,3 +316,5 @@ ENGLISH = Phrases(
         "this message and any", "disclaimer:", "this e-mail",
     ),
 )  # fmt: skip
+
+ENGLISH = _ASKING.adding(**BESIDE.lists())

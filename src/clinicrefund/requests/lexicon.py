@@ -70,7 +70,8 @@ class Lexicon:
         return entries
 
     @cached_property
-    def _known(self) -> frozenset[str]:
+    def known(self) -> frozenset[str]:
+        """Every word of every phrase."""
         return frozenset(
             word for _, phrase in self._named() for word in fold(phrase.removeprefix("^")).split()
         )
@@ -103,7 +104,7 @@ class Lexicon:
 
     def corrected(self, words: Iterable[str], /) -> Mapping[str, str]:
         """What mistyped words were meant to be, for as many as are looked at."""
-        unknown = [word for word in dict.fromkeys(words) if word not in self._known and word.isalpha()]
+        unknown = [word for word in dict.fromkeys(words) if word not in self.known and word.isalpha()]
         fixed = {word: self._meant_by(word) for word in unknown[:_LOOKED_AT]}
         return {word: meant for word, meant in fixed.items() if meant is not None}
 

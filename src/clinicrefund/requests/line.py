@@ -13,7 +13,8 @@ NEGATIONS = ("negation", "cannot", "do_not")
 BETWEEN = frozenset({"so", "but", "therefore", "pero", "entonces"})
 """Words after which a request begins, whatever was said before."""
 
-_SILENCED = (*NEGATIONS, "condition", "maybe", "moving", "question", "past", "retracted", "several")
+_SILENCED = (*NEGATIONS, "condition", "maybe", "moving", "question", "past", "retracted", "several",
+             "not_yet", "turn", "elsewhere")  # fmt: skip
 
 
 @attrs.frozen
@@ -26,6 +27,7 @@ class Line:
     asks: tuple[bool, ...]
     all_hits: tuple[Hit, ...]
     names_visit: bool
+    stopped: bool
 
     @classmethod
     def of(cls, sentence: Sentence, words: Sequence[str], hits: Sequence[Hit], *, names_visit: bool) -> Self:
@@ -37,7 +39,8 @@ class Line:
             clause += [number] * len(one.words)
             pause += [behind] * len(one.words)
         asks = tuple(one.asks for one in sentence.clauses)
-        return cls(tuple(words), tuple(clause), tuple(pause), asks, tuple(hits), names_visit)
+        places = tuple(clause), tuple(pause)
+        return cls(tuple(words), *places, asks, tuple(hits), names_visit, sentence.stopped)
 
     @cached_property
     def hits(self) -> tuple[Hit, ...]:
@@ -85,6 +88,14 @@ class Line:
         ending = (self._ending.get((name, place)) for name in names)
         there = [hit for hit in ending if hit is not None and self._together(hit.start, place)]
         return min(there, key=lambda hit: hit.start, default=None)
+
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """Where each clause starts and ends."""
+        start = 0
+        for place in range(1, len(self.words) + 1):
+            if place == len(self.words) or self.clause[place] != self.clause[start]:
+                yield start, place
+                start = place
 
     def end_of_clause(self, place: int) -> int:
         """The place behind the last word of the clause."""

@@ -92,6 +92,8 @@ class Phrases:
     people: tuple[str, ...] = _list()
     """Whose visit it may be instead: ``son``, ``wife``."""
     several: tuple[str, ...] = _list()
+    not_yet: tuple[str, ...] = _list()
+    """What must come first: ``call me``, ``wait``."""
     elsewhere: tuple[str, ...] = _list()
     """What says that the visit is not at this clinic: ``at the other``."""
     late: tuple[str, ...] = _list()
@@ -108,6 +110,22 @@ class Phrases:
     """Words that say nothing: a message of nothing else is no cancellation."""
     never_typos: tuple[str, ...] = _list()
     """Words that look like a mistyped one of ours, and are not: ``cancer``."""
+    # What may stand beside a request. A part of a sentence that is none of this makes the message unsure.
+    reason: tuple[str, ...] = _list()
+    """What shows that a part of a sentence is a reason, or says nothing of this visit: ``fever``, ``will call back``.
+    So do the phrases of ``trouble``."""
+    turn: tuple[str, ...] = _list()
+    """Words with which a reason is none any more: ``but``, ``only``, ``could``."""
+    courtesy: tuple[str, ...] = _list()
+    """Phrases that, one after another, are politeness and no more: ``so sorry``, ``for the inconvenience``."""
+    closing: tuple[str, ...] = _list()
+    """The same, where a name may follow: ``thanks``, ``kind regards``."""
+    detail: tuple[str, ...] = _list()
+    """Phrases that, with days, times and numbers, tell who writes and of which visit: ``march``, ``my phone is``."""
+    title: tuple[str, ...] = _list()
+    """What stands before a name, whatever the name: ``dr``, ``my name is``."""
+    name: tuple[str, ...] = _list()
+    """First names: without a title or a closing, a word that no list has could say anything."""
     # How other people's words begin.
     wrote: tuple[str, ...] = _list()
     """The first line of a quoted mail, as start and end: ``on ... wrote:``."""

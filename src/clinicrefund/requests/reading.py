@@ -40,6 +40,8 @@ class Sign(StrEnum):
     QUOTED = "quoted"  # only other people's words
     TROUBLE = "trouble"  # ill, late, cannot come: says nothing of the visit
     UNKNOWN_USE = "unknown_use"  # a word of cancelling in no use that is known
+    NOT_YET = "not_yet"  # something must come first: a call, an answer
+    UNKNOWN_BESIDE = "unknown_beside"  # beside a request stands what nobody foresaw
     NOTHING_KNOWN = "nothing_known"
     TOO_LONG = "too_long"
 

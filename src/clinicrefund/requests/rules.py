@@ -9,11 +9,12 @@ import attrs
 from clinicrefund.digest import digest
 from clinicrefund.errors import ConfigurationError
 from clinicrefund.model import Channel
+from clinicrefund.requests.beside import Beside
 from clinicrefund.requests.english import ENGLISH
 from clinicrefund.requests.lexicon import KEYS, Hit, Lexicon
 from clinicrefund.requests.phrases import Phrases
 from clinicrefund.requests.reading import Found, Meaning, Reading, Sign
-from clinicrefund.requests.sentence import SpokenLine
+from clinicrefund.requests.sentence import Said, SpokenLine
 from clinicrefund.requests.spanish import SPANISH
 from clinicrefund.requests.words import fold, own_words, sentences
 
@@ -23,7 +24,15 @@ _ANYWHERE = {
     "moving": Sign.MOVING,
     "elsewhere": Sign.OTHER_OBJECT,
     "do_not": Sign.NEGATED,
+    "not_yet": Sign.NOT_YET,
 }
+_BELOW = {
+    "retracted": Sign.RETRACTED,
+    "moving": Sign.MOVING,
+    "not_yet": Sign.NOT_YET,
+    "maybe": Sign.MAYBE,
+}
+_LEGAL = frozenset({"may"})  # what a notice of confidentiality is full of
 _MOST_REASONS = 8
 
 
@@ -39,8 +48,8 @@ class CancellationRules:
     characters of a message are read; a longer one is always unsure. ``typos``: how many letters of a long word, and
     half as many of a short one, may be wrong: 0 to 2.
 
-    A message is clear only where everything in it that touches cancelling is understood. What nobody foresaw is
-    unsure, and goes to a person.
+    A message is clear only where everything in it that touches cancelling is understood, and all that stands beside
+    the request is known to be harmless. What nobody foresaw is unsure, and goes to a person.
     """
 
     phrases: Mapping[str, Phrases] = attrs.field(
@@ -98,14 +107,20 @@ class CancellationRules:
             return self._opted_out(opted, channel)
         names_visit = any(hit.of == "visit" for hit in self._lexicon.hits(flat))
         lines: list[SpokenLine] = []
-        for sentence in own:
-            said = [fixed.get(word, word) for clause in sentence.clauses for word in clause.words]
-            lines.append(SpokenLine.of(sentence, said, self._lexicon.hits(said), names_visit=names_visit))
+        for sentence in (*own, *sentences(parted.marked)):
+            row = [fixed.get(word, word) for clause in sentence.clauses for word in clause.words]
+            lines.append(SpokenLine.of(sentence, row, self._lexicon.hits(row), names_visit=names_visit))
         taken_back = [
-            Found(Sign.RETRACTED, hit.phrase) for hit in self._hits_in(parted.below) if hit.of == "retracted"
+            Found(_BELOW[hit.of], hit.phrase)
+            for hit in self._hits_in(parted.below)
+            if hit.of in _BELOW and hit.phrase not in _LEGAL
         ]
         quoted = any(hit.of in (*KEYS, "requests") for hit in self._hits_in(parted.quoted))
-        return _weighed(lines, flat, [*long, *taken_back], quoted=quoted)
+        marked = lines[len(own) :]
+        lines = lines[: len(own)]
+        said = [line.said() for line in lines]
+        beside = Beside(self._lexicon.known).doubts([*lines, *marked], [*said, *(Said() for _ in marked)])
+        return _weighed(lines, said, [*long, *taken_back], beside, quoted=quoted)
 
     def _opt_out(self, words: tuple[str, ...]) -> str | None:
         whole = [h for h in self._lexicon.hits(words[:12]) if h.of == "opt_out" and h.start == 0]
@@ -124,9 +139,13 @@ class CancellationRules:
 
 
 def _weighed(
-    lines: Sequence[SpokenLine], words: Sequence[str], doubts: Sequence[Found], *, quoted: bool
+    lines: Sequence[SpokenLine],
+    said: Sequence[Said],
+    doubts: Sequence[Found],
+    beside: Sequence[Found],
+    *,
+    quoted: bool,
 ) -> tuple[Meaning, list[Found]]:
-    said = [line.said() for line in lines]
     asked = [found for one in said for found in one.asked]
     told = [found for one in said for found in one.told]
     doubts = [*doubts, *(found for one in said for found in one.doubts)]
@@ -145,14 +164,14 @@ def _weighed(
             if line.at(hit.end, "visit")
         ]
         against = [found for found in told if found.sign in (Sign.NEGATED, Sign.OTHER_OBJECT)]
-        doubts = [*doubts, *anywhere, *against]
+        doubts = [*doubts, *anywhere, *against] or beside
         return (Meaning.UNSURE, [*doubts, *asked]) if doubts else (Meaning.CANCEL, asked)
     trouble = [Found(Sign.TROUBLE, hit.phrase) for line in lines for hit in line.of_list("trouble")]
     if doubts or trouble or any(found.sign is Sign.UNKNOWN_USE for found in told):
         return Meaning.UNSURE, [*doubts, *trouble, *told]
     told += [found for found in anywhere if found.sign is Sign.MOVING]
     told += [Found(Sign.EVERYDAY, hit.phrase) for line in lines for hit in line.of_list("everyday")]
-    if not told and words and all(_is_small(line) for line in lines):
+    if not told and lines and all(_is_small(line) for line in lines):
         told = [Found(Sign.EVERYDAY)]
     if told:
         return Meaning.NOT_A_CANCELLATION, told

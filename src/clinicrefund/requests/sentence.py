@@ -24,11 +24,12 @@ _DOUBTS = {
 
 @attrs.frozen
 class Said:
-    """What a sentence gives: requests, what is none, and what makes it unsure."""
+    """What a sentence gives: requests, what is none, and what makes it unsure. ``clauses``: where it asks."""
 
     asked: tuple[Found, ...] = ()
     told: tuple[Found, ...] = ()
     doubts: tuple[Found, ...] = ()
+    clauses: frozenset[int] = frozenset()
 
 
 @attrs.frozen
@@ -41,6 +42,7 @@ class SpokenLine(Line):
         told: list[Found] = []
         doubts: list[Found] = []
         covered: set[int] = set()
+        clauses: set[int] = set()
         keys = self._keys()
         if len(keys) > _KEYS:
             return Said(doubts=(Found(Sign.TOO_LONG, keys[0].phrase),))
@@ -50,9 +52,11 @@ class SpokenLine(Line):
             covered.update(range(key.start, key.end))
             found, doubt = self._explained(key)
             if found is not None:
-                (asked if found.sign in (Sign.REQUEST, Sign.ABSENCE) else told).append(found)
+                asks = found.sign in (Sign.REQUEST, Sign.ABSENCE)
+                (asked if asks else told).append(found)
+                clauses |= {self.clause[key.start]} if asks else set()
             doubts += doubt
-        return Said(tuple(asked), tuple(told), tuple(doubts))
+        return Said(tuple(asked), tuple(told), tuple(doubts), frozenset(clauses))
 
     def _keys(self) -> list[Hit]:
         whole = sorted(self.of_list("requests", "absent"), key=lambda hit: (hit.start, -hit.end))
@@ -245,7 +249,7 @@ class SpokenLine(Line):
         """A word of cancelling that asks for nothing: what it tells instead."""
         if negated is not None:
             found = Found(Sign.NEGATED, negated.phrase)
-            thought = [h for h in self.of_list(*_DOUBTS) if not self._is_no_doubt(h)]
+            thought = [h for h in self.of_list(*_DOUBTS) if not self.is_no_doubt(h)]
             return (None, [found, *self._doubts(key, None)]) if thought else (found, [])
         if object_ is not None and object_.sign is Sign.OTHER_OBJECT:
             return object_, []
@@ -289,7 +293,7 @@ class SpokenLine(Line):
         doubts += [Found(Sign.REPORTED, h.phrase) for h in self.of_list("reported") if h.start < key.start]
         if not polite and (self.asks[self.clause[key.start]] or self._ends_in_doubt()):
             doubts.append(Found(Sign.QUESTION, "?"))
-        doubts += [Found(_DOUBTS[h.of], h.phrase) for h in self.of_list(*_DOUBTS) if not self._is_no_doubt(h)]
+        doubts += [Found(_DOUBTS[h.of], h.phrase) for h in self.of_list(*_DOUBTS) if not self.is_no_doubt(h)]
         return doubts
 
     def _ends_in_doubt(self) -> bool:
@@ -297,7 +301,7 @@ class SpokenLine(Line):
         last = self.clause[-1]
         return self.asks[-1] and self.clause.count(last) <= _TAG
 
-    def _is_no_doubt(self, hit: Hit) -> bool:
+    def is_no_doubt(self, hit: Hit) -> bool:
         """``Si, ...`` is a yes, and May beside a number is a month."""
         paused = hit.end < len(self.words) and self.pause[hit.end] != self.pause[hit.start]
         beside = self.words[max(0, hit.start - 1) : hit.start] + self.words[hit.end : hit.end + 1]

@@ -1,8 +1,9 @@
 """What patients write in Spanish. Accents do not matter in matching, so ``cancélela`` covers ``cancelela``."""
 
 from clinicrefund.requests.phrases import Phrases
+from clinicrefund.requests.spanish_beside import BESIDE
 
-SPANISH = Phrases(
+_ASKING = Phrases(
     cancel=(
         "cancelar", "cancela", "cancele", "cancelen", "cancelarme", "cancéleme", "cancelame", "cancélenme",
         "anular", "anula", "anule", "anulen", "anularme", "anúleme", "suspender", "suspendan", "suspenda",
@@ -99,10 +100,15 @@ SPANISH = Phrases(
         "no me siento", "no estoy bien", "no me encuentro", "no podré", "no puedo ir", "no puedo asistir",
         "no puedo acudir", "no voy a poder", "no iré", "no voy a ir", "no asistiré", "no me cobren",
         "no me cobre", "por favor no me cobren", "no se preocupe", "no se preocupen", "no hay problema",
-        "ya no", "no tengo", "no podremos", "no podemos", "no puedo llegar", "no estaré",
-        "no me es posible", "si es posible", "si puede", "si pueden", "si fuera posible",
-        "si me hace el favor", "si hay algún cargo", "no alcanzo", "no sabía", "si es tan amable",
-        "si tienen preguntas", "no me queda", "no estoy en",
+        "ya no", "no tengo", "no podremos", "no podemos", "no puedo llegar", "no estaré", "no me es posible",
+        "si es posible", "si puede", "si pueden", "si fuera posible", "si me hace el favor",
+        "si hay algún cargo", "no alcanzo", "no sabía", "si es tan amable", "si tienen preguntas",
+        "no me queda", "no estoy en", "luego llamo para pedir otra", "después llamo para pedir otra",
+        "llamo luego para pedir otra", "llamo después para pedir otra", "llamaré para pedir otra",
+        "llamaré después para reprogramar", "llamaré luego para reprogramar",
+        "llamo después para reprogramar", "luego llamo para reprogramar", "más adelante pido otra cita",
+        "luego pido otra cita", "después pido otra cita", "después saco otra cita",
+        "llamaré para reprogramar",
     ),
     question=(
         "puedo", "podemos", "podría yo", "debo yo", "debería", "deberia", "cómo", "por qué", "cuándo",
@@ -142,6 +148,17 @@ SPANISH = Phrases(
         "todas", "todos", "todo", "ambas", "ambos", "citas", "sesiones", "consultas", "turnos", "segunda",
         "primera", "las dos", "los dos", "dos", "cada", "cualquier", "resto", "otra cita", "visitas",
         "siguientes",
+    ),
+    not_yet=(
+        "llámeme", "llámame", "llámenme", "me llame", "me llamen", "llamarme", "márqueme", "marque",
+        "escríbame", "escríbanme", "escríbeme", "contácteme", "contáctenme", "comuníquese", "comuníquense",
+        "avísame", "avíseme", "avísenme", "hable", "hablen", "hablar", "hablemos", "háblenme", "háblame",
+        "consulte con", "pregunte", "pregúntele", "pregunten", "espere", "esperen", "espera", "espéreme",
+        "aguarde", "aguarden", "un momento", "un segundito", "un segundo", "antes de hacer",
+        "antes de cancelar", "antes de que", "primero", "todavía no", "aún no", "no todavía", "le digo",
+        "les digo", "le aviso", "les aviso", "le confirmo", "les confirmo", "decido", "decidir", "decida",
+        "pendiente", "eventualmente", "algún día", "dígame", "díganme", "dime", "hágamelo saber",
+        "conversar", "platicar", "condicionalmente",
     ),
     elsewhere=("en la otra", "en otra", "con la otra", "con otra", "con el otro", "con otro", "no la suya"),
     late=(
@@ -207,3 +224,5 @@ SPANISH = Phrases(
         "enviado desde", "enviado con", "obtener outlook", "aviso de confidencialidad", "este correo",
     ),
 )  # fmt: skip
+
+SPANISH = _ASKING.adding(**BESIDE.lists())

@@ -21,6 +21,7 @@ _QUOTES = re.compile('["\u201c\u201d\u201e\u00ab\u00bb]')
 _PIECE = re.compile(r"[^\W_]+(?::[0-9]+)?|\n\s*\n|\n|[.!?;\u2026]+|[,:()\u2013\u2014-]+|[^\w\s]")
 _ENDS = frozenset(".!?;\u2026")
 _PAUSES = frozenset(",:()\u2013\u2014-")
+_TITLES = frozenset({"dr", "dra", "mr", "mrs", "ms", "sra", "srta", "prof"})  # a dot behind them ends nothing
 
 
 def fold(text: str, /) -> str:
@@ -45,9 +46,10 @@ class Clause:
 
 @attrs.frozen
 class Sentence:
-    """Clauses up to a mark that ends a sentence, or an empty line."""
+    """Clauses up to a mark that ends a sentence, or an empty line. ``stopped``: whether it was a mark."""
 
     clauses: tuple[Clause, ...]
+    stopped: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -62,9 +64,13 @@ class Marks:
 
 @attrs.frozen(kw_only=True)
 class Own:
-    """What the writer says; what others are quoted with; and what stands below a signature."""
+    """What the writer says; what others are quoted with; and what a signature begins.
+
+    ``marked``: what the writer put in quotation marks. It is among the quoted as well.
+    """
 
     own: str
+    marked: str
     quoted: str
     below: str
 
@@ -85,13 +91,18 @@ def own_words(folded: str, marks: Marks, /) -> Own:
             quoted += lines[place:]
             break
         elif own and any(start.startswith(sign) for sign in marks.signature):
-            below = lines[place + 1 :]
+            below = lines[place:]
             break
         else:
             own.append(lines[place])
         place += 1
     outside, inside = _unquoted("\n".join(own))
-    return Own(own=outside, quoted="\n".join([*quoted, *inside]), below="\n".join(below))
+    return Own(
+        own=outside,
+        marked="\n\n".join(inside),
+        quoted="\n".join([*quoted, *inside]),
+        below="\n".join(below),
+    )
 
 
 def _header(lines: Sequence[str], place: int, marks: Marks) -> int:
@@ -135,12 +146,14 @@ def sentences(text: str, /) -> tuple[Sentence, ...]:
             if mark.isalnum() or unicodedata.category(mark) == "So":
                 words.append(piece)
             continue
+        if piece == "." and words and words[-1] in _TITLES:
+            continue
         if words:
             clauses.append(Clause(tuple(words), "?" in piece, paused))
             words, paused = [], False
         paused = paused or mark in _PAUSES
         if (mark in _ENDS or piece.count("\n") > 1) and clauses:
-            made.append(Sentence(tuple(clauses)))
+            made.append(Sentence(tuple(clauses), stopped=mark in _ENDS))
             clauses, paused = [], False
     if words:
         clauses.append(Clause(tuple(words), paused=paused))
