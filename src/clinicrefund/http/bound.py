@@ -173,7 +173,7 @@ class BoundSession:
 
     def _reply(self, call: HttpCall, answer: "Answer", authorization: str | None) -> HttpReply:
         status = answer.status
-        if 200 <= status < 300 or status in REFUSALS:
+        if 200 <= status < 300 or status in REFUSALS | call.answers:
             return HttpReply(
                 status=status,
                 headers=answer.headers,

@@ -25,7 +25,8 @@ class HttpCall:
     At most one of ``form``, ``json``, ``text`` is the body; a `Decimal` in ``json`` leaves as a number with exactly its
     digits, for vendors that take money as one. ``effect`` marks a write: it is announced, its body is
     sent at most once, and no clear answer means `OutcomeUnknown`; a call without effect may be repeated freely.
-    ``key`` goes into the header ``key_header`` where the vendor has one.
+    ``key`` goes into the header ``key_header`` where the vendor has one. ``answers``: statuses beyond the usual
+    refusals with which this vendor answers this call, for the adapter to read: surely nothing happened.
     """
 
     operation: str
@@ -39,6 +40,7 @@ class HttpCall:
     key: str | None = None
     key_header: str | None = None
     effect: bool = False
+    answers: frozenset[int] = frozenset()
 
     def __attrs_post_init__(self) -> None:
         if sum(body is not None for body in (self.form, self.json, self.text)) > 1:
