@@ -741,14 +741,36 @@ async def test_of_several_issues_that_counts_which_says_why(desk: Desk, severity
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", [405, 415])
-async def test_a_way_of_writing_that_is_not_taken_is_unknown_until_it_is_configured(
-    desk: Desk, status: int
-) -> None:
+async def test_where_a_patch_is_not_taken_the_whole_visit_goes_back(desk: Desk, status: int) -> None:
     desk.refuse(status, issues("not-supported"), PATCH)
-    with pytest.raises(OutcomeUnknown):
-        await desk.update()
-    told = desk.with_config(interactions=("update", "history-instance"))
-    assert isinstance(await told.update_appointment(desk.order()), Done)
+    assert isinstance(await desk.update(), Done)
+    assert Fault.REFUSED in desk.fhir.played  # the patch
+    assert desk.fhir.writes() == [f"PUT /r4/Appointment/{desk.visit}"]
+    assert desk.fhir.seen[-2].header("if-match")
+
+
+class Versionless(Recorded):
+    """A server that tells no version of a visit."""
+
+    def answer(self, method: str, path: str, request: Any, /) -> SandboxReply:
+        reply = super().answer(method, path, request)
+        if method == "GET" and isinstance(reply.json, dict) and "meta" in reply.json:
+            bare = {name: value for name, value in reply.json.items() if name != "meta"}
+            return attrs.evolve(reply, json=bare, headers={})
+        return reply
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [405, 415])
+async def test_without_a_version_no_whole_visit_is_sent_in_place_of_a_patch(status: int) -> None:
+    """Nobody could tell whose change it would undo."""
+    fhir = Versionless()
+    async with Sandbox(fhir) as sandbox:
+        desk = Desk(sandbox, fhir, FHIREHR(CONFIG, sandbox.session()), fhir.book(STARTS_AT))
+        desk.refuse(status, issues("not-supported"), PATCH)
+        assert await desk.update() == Refused(reason=RefusalReason.OTHER, code="not-supported")
+    assert fhir.visit(desk.visit)["status"] == "booked"
+    assert fhir.writes() == []
 
 
 @pytest.mark.anyio

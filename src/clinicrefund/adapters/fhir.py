@@ -108,6 +108,8 @@ class FHIREHR(FHIRServer):
         else:
             return _by_hand(f"The FHIR server lets no visit be changed: mark {visit.id} there by hand.")
         answer = await self.send(call)
+        if answer.status in call.answers and _version(visit, reply):
+            answer = await self.send(_put_appointment(order, visit, reply, allowed.release))
         after = _visit(await self.send(_get_appointment(order.reference)), order.reference)
         if after is not None and (shown := _shown(after, order)) is not None:
             return shown
@@ -184,6 +186,7 @@ def _patch_appointment(order: AppointmentUpdate, visit: Visit, reply: HttpReply,
         json=steps,
         headers={"content-type": PATCH_TYPE, **_if_match(visit, reply), **_WHOLE},
         effect=True,
+        answers=frozenset({405, 415}),  # no patches here, or not in this form
     )
 
 
