@@ -101,6 +101,21 @@ async def test_commits_that_wait_together_share_one_transaction(
     assert len(groups) <= 3
 
 
+async def test_more_than_one_transaction_takes_are_all_committed_before_they_are_acknowledged(
+    journal: PostgresJournal,
+) -> None:
+    names = [f"case/{number}" for number in range(150)]
+
+    async def commit(name: str) -> None:
+        await journal.commit([append(name, 0, "a")])
+        assert await bodies(journal, name) == ["a"]
+
+    await journal.read("case/0")
+    async with anyio.create_task_group() as tasks:
+        for name in names:
+            tasks.start_soon(commit, name)
+
+
 async def test_one_that_conflicts_takes_none_of_its_group_with_it(journal: PostgresJournal) -> None:
     await journal.commit([append("case/1", 0, "first")])
     refused: list[str] = []

@@ -122,7 +122,7 @@ class PostgresJournal:
         self._waiting.append(ours)
         try:
             async with self._writing:
-                if not ours.over.is_set():
+                while not ours.over.is_set():
                     group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _LARGEST_GROUP))]
                     with anyio.CancelScope(shield=True):
                         await self._write(group)
