@@ -31,6 +31,8 @@ _PATIENT_FIELDS = frozenset(
         "service",
         "by_service",
         "practitioner",
+        "phrase",
+        "read",
     }
 )
 
