@@ -311,7 +311,7 @@ async def test_address_and_number_may_stand_under_other_names(person: Mapping[st
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", ["reason", "cancelled_reason", "cancel_reason", "cancellation_reason"])
 @pytest.mark.parametrize("inside", [True, False])
-async def test_the_reason_may_stand_under_other_names(name: str, inside: bool) -> None:  # noqa: FBT001
+async def test_the_reason_may_stand_under_other_names(name: str, inside: bool) -> None:  # noqa: FBT001 - a parameter of the test
     visit = {"id": "A-1", **({name: "Feeling better"} if inside else {})}
     one = await told(
         {"event": "cancelled", "appointment": visit, **({} if inside else {name: "Feeling better"})}
@@ -450,7 +450,7 @@ async def test_a_signature_that_does_not_fit_is_rejected(changed: Mapping[str, s
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("late", "taken"), [(-301, False), (-300, True), (300, True), (301, False)])
-async def test_five_minutes_of_age_are_allowed_to_either_side(late: int, taken: bool) -> None:  # noqa: FBT001
+async def test_five_minutes_of_age_are_allowed_to_either_side(late: int, taken: bool) -> None:  # noqa: FBT001 - a parameter of the test
     now = VECTOR_AT + timedelta(seconds=late)
     if taken:
         assert (await receive(VECTOR_BODY, VECTOR_HEADERS, now=now)).triggers
@@ -535,7 +535,7 @@ _VALUES = st.recursive(
 )
 @settings(max_examples=50, deadline=None)
 @pytest.mark.anyio
-async def test_no_signed_body_raises_anything_but_unreadable(body: dict[str, Any], whole: bool) -> None:  # noqa: FBT001
+async def test_no_signed_body_raises_anything_but_unreadable(body: dict[str, Any], whole: bool) -> None:  # noqa: FBT001 - a parameter of the test
     raw = json.dumps({**(CANONICAL if whole else {}), **body}).encode()
     try:
         answer = await receive(raw, sign(VECTOR_SECRET, raw, event_id="x", at=VECTOR_AT))

@@ -394,7 +394,7 @@ async def test_the_reason_says_who_in_fhirs_own_code(desk: Desk, by: Actor, code
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("patches", [True, False])
-async def test_a_missed_visit_is_marked_without_a_reason(desk: Desk, patches: bool) -> None:  # noqa: FBT001
+async def test_a_missed_visit_is_marked_without_a_reason(desk: Desk, patches: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Published R4 profiles misspell the status in a rule, so strict servers refuse a reason with it."""
     desk.fhir.patches = patches
     assert isinstance(await desk.update(AppointmentStatus.MISSED), Done)
@@ -591,7 +591,7 @@ class CancelledMeanwhile(ChangedMeanwhile):
 async def test_a_change_at_the_same_moment_is_never_overwritten(
     server: type[ChangedMeanwhile],
     kind: type,
-    patches: bool,  # noqa: FBT001
+    patches: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     fhir = server()
     fhir.patches = patches
@@ -881,7 +881,7 @@ async def test_a_refund_of_an_unknown_visit_is_not_recorded(desk: Desk) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("dated", [True, False])
-async def test_a_server_that_tells_no_time_is_dated_by_the_visits_last_touch(desk: Desk, dated: bool) -> None:  # noqa: FBT001
+async def test_a_server_that_tells_no_time_is_dated_by_the_visits_last_touch(desk: Desk, dated: bool) -> None:  # noqa: FBT001 - a parameter of the test
     meta = {"versionId": "1", **({"lastUpdated": "2026-11-20T23:30:00-05:00"} if dated else {})}
     desk.refuse(200, {**desk.fhir.visit(desk.visit), "meta": meta}, GET)
     if not dated:
@@ -1157,7 +1157,7 @@ async def test_the_webhooks_keep_every_promise_of_their_port(made: Callable[[], 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("payload", [True, False])
-async def test_a_subscription_is_made_watched_and_ended(payload: bool) -> None:  # noqa: FBT001
+async def test_a_subscription_is_made_watched_and_ended(payload: bool) -> None:  # noqa: FBT001 - a parameter of the test
     fhir = FHIRStandIn(subscribed=False)
     async with Sandbox(fhir) as sandbox:
         subscriptions = FHIRSubscriptions(CONFIG, sandbox.session())
@@ -1365,7 +1365,7 @@ def test_the_stand_in_does_not_choose_between_two_that_fit() -> None:
         ("_sort=_lastUpdated", True),
     ],
 )
-def test_the_stand_in_searches_as_the_standard_says(query: str, found: bool) -> None:  # noqa: FBT001
+def test_the_stand_in_searches_as_the_standard_says(query: str, found: bool) -> None:  # noqa: FBT001 - a parameter of the test
     clerk = Clerk()
     clerk.fhir.book(STARTS_AT, visit="A1")
     page: Any = clerk.ask("GET", "/Appointment", query=query).json

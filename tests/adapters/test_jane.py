@@ -563,7 +563,7 @@ def told(**changes: object) -> WebhookRequest:
 async def test_the_worked_vectors_are_taken_where_that_form_is(
     content: str,
     signature: str,
-    taken: bool,  # noqa: FBT001
+    taken: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     webhooks = JaneWebhooks(attrs.evolve(SIGNED, signed_content=content))
     if not taken:
@@ -584,7 +584,7 @@ async def test_the_worked_vectors_are_taken_where_that_form_is(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("with_time", [True, False])
-async def test_the_stand_in_signs_as_the_worked_vectors_do(with_time: bool) -> None:  # noqa: FBT001
+async def test_the_stand_in_signs_as_the_worked_vectors_do(with_time: bool) -> None:  # noqa: FBT001 - a parameter of the test
     made = sign(SECRET, BODY, NOW, with_time=with_time)
     assert made["X-Jane-Signature"] == (OVER_TIME if with_time else OVER_BODY)
 

@@ -597,7 +597,7 @@ async def test_a_refund_that_failed_is_refused_for_good(desk: Desk, status: str)
         ("http://127.0.0.1:8080/paypal", False),
     ],
 )
-def test_the_host_says_whether_it_moves_real_money(base_url: str, live: bool) -> None:  # noqa: FBT001
+def test_the_host_says_whether_it_moves_real_money(base_url: str, live: bool) -> None:  # noqa: FBT001 - a parameter of the test
     assert attrs.evolve(CONFIG, base_url=base_url).live is live
 
 

@@ -124,7 +124,7 @@ async def test_a_payment_is_told_with_its_tip_and_without_the_live_flag(desk: De
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("counts", [True, False])
-async def test_what_is_pending_counts_whether_or_not_square_counts_it(desk: Desk, counts: bool) -> None:  # noqa: FBT001
+async def test_what_is_pending_counts_whether_or_not_square_counts_it(desk: Desk, counts: bool) -> None:  # noqa: FBT001 - a parameter of the test
     desk.square.pending_counts = counts
     desk.square.refund_in_dashboard(desk.payment, Money.of("20.00", "USD"))
     desk.square.refunds_pend = True
@@ -840,7 +840,7 @@ async def test_a_seller_who_cut_us_off_is_refused_credentials(desk: Desk) -> Non
         ("http://127.0.0.1:8080/square", False),
     ],
 )
-def test_the_host_says_whether_it_moves_real_money(base_url: str, live: bool) -> None:  # noqa: FBT001
+def test_the_host_says_whether_it_moves_real_money(base_url: str, live: bool) -> None:  # noqa: FBT001 - a parameter of the test
     config = attrs.evolve(CONFIG, base_url=base_url)
     assert config.live is live
     assert SquareWebhooks(config).live is live

@@ -593,7 +593,7 @@ async def test_a_signature_that_does_not_fit_is_rejected(header: str | None) -> 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("late", "taken"), [(-301, False), (-300, True), (300, True), (301, False)])
-async def test_five_minutes_of_age_are_allowed_to_either_side(desk: Desk, late: int, taken: bool) -> None:  # noqa: FBT001
+async def test_five_minutes_of_age_are_allowed_to_either_side(desk: Desk, late: int, taken: bool) -> None:  # noqa: FBT001 - a parameter of the test
     now = desk.sandbox.clock.now()
     body = an_event(now)
     header = sign(WEBHOOK_SECRET, body, now)["Stripe-Signature"]
@@ -813,7 +813,7 @@ async def test_events_that_are_not_shown_are_no_empty_page(desk: Desk, status: i
     ("key", "live"),
     [("sk_test_1", False), ("rk_test_1", False), ("sk_live_1", True), ("rk_live_test_1", True)],
 )
-def test_the_key_says_whether_it_moves_real_money(key: str, live: bool) -> None:  # noqa: FBT001
+def test_the_key_says_whether_it_moves_real_money(key: str, live: bool) -> None:  # noqa: FBT001 - a parameter of the test
     assert StripeConfig(api_key=key).live is live
 
 

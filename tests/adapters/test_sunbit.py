@@ -320,7 +320,7 @@ async def test_after_a_fault_a_void_is_found_and_a_part_is_not(
     amount: str,
     fault: Fault,
     expected: type[Exception] | tuple[type[Exception], ...],
-    happens: bool,  # noqa: FBT001
+    happens: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     order = await desk.order(amount)
     desk.sunbit.fail(fault, operation="PUT")
@@ -478,7 +478,7 @@ async def test_a_signature_that_does_not_fit_is_rejected(header: str | None) -> 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("late", "taken"), [(-301, False), (-300, True), (300, True), (301, False)])
-async def test_five_minutes_of_age_are_allowed_to_either_side(late: int, taken: bool) -> None:  # noqa: FBT001
+async def test_five_minutes_of_age_are_allowed_to_either_side(late: int, taken: bool) -> None:  # noqa: FBT001 - a parameter of the test
     now = VECTOR_AT + timedelta(seconds=late)
     if taken:
         assert (await receive(VECTOR_BODY, VECTOR_HEADER, now=now)).triggers

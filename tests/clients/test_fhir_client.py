@@ -123,7 +123,7 @@ class Kept(FHIRStandIn):
 
 @pytest.mark.parametrize("patches", [True, False])
 @pytest.mark.parametrize("status", [AppointmentStatus.CANCELLED, AppointmentStatus.MISSED])
-def test_all_that_we_send_is_valid_r4(status: AppointmentStatus, patches: bool) -> None:  # noqa: FBT001
+def test_all_that_we_send_is_valid_r4(status: AppointmentStatus, patches: bool) -> None:  # noqa: FBT001 - a parameter of the test
     server = Kept()
     server.patches = patches
     visit = server.book(STARTS_AT)

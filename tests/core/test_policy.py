@@ -352,7 +352,7 @@ def test_nothing_paid_gives_a_decision_of_zero() -> None:
 
 
 @pytest.mark.parametrize(("above", "asks"), [("119.99", True), ("120.00", False), ("0.00", True)])
-def test_a_refund_above_the_threshold_needs_approval(above: str, asks: bool) -> None:  # noqa: FBT001
+def test_a_refund_above_the_threshold_needs_approval(above: str, asks: bool) -> None:  # noqa: FBT001 - a parameter of the test
     decision = rules(approval_above=usd(above)).decide(booking(), cancelled())
     assert decision.needs_approval is asks
     assert (Rule.APPROVAL in why(decision)) is asks

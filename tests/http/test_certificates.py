@@ -38,7 +38,7 @@ def authority(name: str, *, above: Authority | None = None) -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     by = above or Authority(named(name), key, "")
     builder = _builder(named(name), key.public_key(), by)
-    usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)  # noqa: FBT003
+    usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)  # noqa: FBT003 - the order is cryptography's
     made = (
         builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(usage, critical=True)

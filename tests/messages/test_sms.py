@@ -21,7 +21,7 @@ from clinicrefund.messages.sms import fits_one_part, plain_letters
         ("", True),
     ],
 )
-def test_one_part_is_160_gsm_or_70_other_characters(text: str, fits: bool) -> None:  # noqa: FBT001
+def test_one_part_is_160_gsm_or_70_other_characters(text: str, fits: bool) -> None:  # noqa: FBT001 - a parameter of the test
     assert fits_one_part(text) is fits
 
 

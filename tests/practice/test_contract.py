@@ -131,7 +131,7 @@ def test_a_name_may_be_a_whole_number_there() -> None:
 @pytest.mark.parametrize(("effect", "error"), [(False, Unavailable), (True, OutcomeUnknown)])
 def test_an_answer_of_another_shape_is_unreadable_and_is_not_shown(
     body: str,
-    effect: bool,  # noqa: FBT001
+    effect: bool,  # noqa: FBT001 - a parameter of the test
     error: type[Exception],
 ) -> None:
     bent = SIMPLEPRACTICE.bent(envelopes={"refund": "result"})

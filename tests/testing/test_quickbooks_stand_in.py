@@ -125,7 +125,7 @@ def test_books_in_several_currencies_want_to_know_which(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("warns", [True, False])
-def test_a_number_in_use_is_refused_only_where_the_company_wants_it(caller: Caller, warns: bool) -> None:  # noqa: FBT001
+def test_a_number_in_use_is_refused_only_where_the_company_wants_it(caller: Caller, warns: bool) -> None:  # noqa: FBT001 - a parameter of the test
     caller.company.company.warns_of_duplicates = warns
     numbered = RECEIPT | {"DocNumber": "R-1"}
     caller.call("POST", "refundreceipt", numbered)

@@ -261,19 +261,19 @@ def _local_time(instance: object, attribute: object, text: str) -> None:
 class _Purchase:
     status: str
     purchaseId: str | None = None  # noqa: N815 - Sunbit's name
-    purchaseAmount: Decimal | None = attrs.field(default=None, validator=_amount)  # noqa: N815
+    purchaseAmount: Decimal | None = attrs.field(default=None, validator=_amount)  # noqa: N815 - as on the wire
 
 
 @attrs.frozen(kw_only=True)
 class _Voided:
-    purchaseId: str  # noqa: N815
+    purchaseId: str  # noqa: N815 - as on the wire
     status: str
 
 
 @attrs.frozen(kw_only=True)
 class _Lowered:
-    purchaseId: str  # noqa: N815
-    changedAmount: Decimal = attrs.field(validator=_amount)  # noqa: N815
+    purchaseId: str  # noqa: N815 - as on the wire
+    changedAmount: Decimal = attrs.field(validator=_amount)  # noqa: N815 - as on the wire
 
 
 @attrs.frozen(kw_only=True)
@@ -283,19 +283,19 @@ class _Failure:
 
 @attrs.frozen(kw_only=True)
 class _Event:
-    eventType: str  # noqa: N815
+    eventType: str  # noqa: N815 - as on the wire
     payload: Mapping[str, Any] | None = None
 
 
 @attrs.frozen(kw_only=True)
 class _Change:
-    purchaseId: str = attrs.field(validator=filled)  # noqa: N815
-    purchaseAmount: Decimal = attrs.field(validator=_amount)  # noqa: N815
-    netPurchaseAmount: Decimal = attrs.field(validator=_amount)  # noqa: N815
-    modificationDate: str = attrs.field(validator=_local_time)  # noqa: N815
+    purchaseId: str = attrs.field(validator=filled)  # noqa: N815 - as on the wire
+    purchaseAmount: Decimal = attrs.field(validator=_amount)  # noqa: N815 - as on the wire
+    netPurchaseAmount: Decimal = attrs.field(validator=_amount)  # noqa: N815 - as on the wire
+    modificationDate: str = attrs.field(validator=_local_time)  # noqa: N815 - as on the wire
     location: str | None = None
     referral: str | None = None
-    merchantFeeAmount: Decimal | None = None  # noqa: N815
+    merchantFeeAmount: Decimal | None = None  # noqa: N815 - as on the wire
 
 
 def _refusal(reply: HttpReply) -> Outcome:

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 ACCESS_TOKEN = "EAAAsandbox"  # noqa: S105 - made up, like all that follows
 SIGNATURE_KEY = "sandbox_signature_key"
 CLIENT_ID = "sandbox-sq0idb-clinicrefund"
-CLIENT_SECRET = "sandbox-sq0csb-clinicrefund"  # noqa: S105
-REFRESH_TOKEN = "EQAAEsandbox"  # noqa: S105
+CLIENT_SECRET = "sandbox-sq0csb-clinicrefund"  # noqa: S105 - made up
+REFRESH_TOKEN = "EQAAEsandbox"  # noqa: S105 - made up
 
 _TOKENS_LIVE = timedelta(days=30)
 _EVENTS_ARE_KEPT = timedelta(days=28)
