@@ -31,8 +31,6 @@ _PATIENT_FIELDS = frozenset(
         "service",
         "by_service",
         "practitioner",
-        "phrase",
-        "read",
     }
 )
 

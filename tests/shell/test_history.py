@@ -26,7 +26,6 @@ from clinicrefund.case.events import (
     CaseOpened,
     DecisionMade,
     DeliveryTaken,
-    DeliveryWorked,
     FactLearned,
     StepStarted,
 )
@@ -36,7 +35,6 @@ from clinicrefund.model import Appointment, Payment
 from clinicrefund.orders import CaseRecord, LedgerEntry, Message
 from clinicrefund.policy import CancellationPolicy
 from clinicrefund.ports import Record
-from clinicrefund.requests import Found, Meaning, Reading, Sign
 from clinicrefund.shell.codec import encode
 
 from .rig import rig, usd
@@ -268,21 +266,6 @@ def test_a_sealed_delivery_is_sealed_in_the_default_export_too() -> None:
     history = History(stream=stream, records=encode(stream, "", [taken]))
     assert b"U2VhbGVk" not in history.export()
     assert b"U2VhbGVk" in history.export(patient_fields=True)
-
-
-def test_what_a_message_was_about_is_not_in_the_default_export() -> None:
-    """A rule's own phrase is no word of the patient's, and still tells of what: ``fever``."""
-    at = _cancelled().at
-    reading = Reading(
-        meaning=Meaning.NOT_A_CANCELLATION, reasons=(Found(Sign.TROUBLE, "fever"),), rules="0123456789ab"
-    )
-    stream = "delivery/1"
-    history = History(
-        stream=stream, records=encode(stream, "", [DeliveryWorked(cases=(), reading=reading, at=at)])
-    )
-    assert b"fever" not in history.export()
-    assert b"not_a_cancellation" in history.export()
-    assert b"fever" in history.export(patient_fields=True)
 
 
 def test_a_notebook_sees_kinds_moments_and_digests_and_no_bodies(whole: History) -> None:
