@@ -71,10 +71,11 @@ class SQLiteJournal:
 
     async def aclose(self) -> None:
         """Finish what was asked for, then close the file. Later calls raise `JournalError`; closing again is fine."""
-        _stop(self._reader, self._writer)
+        # The writer last: only a connection that may write can put the -wal away.
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._reader.join)
-            await anyio.to_thread.run_sync(self._writer.join)
+            for thread in (self._reader, self._writer):
+                _stop(thread)
+                await anyio.to_thread.run_sync(thread.join)
 
     async def commit(self, appends: Sequence[Append], /) -> None:
         """All or nothing; see `clinicrefund.Journal`. Several appends to one stream apply in their order.
