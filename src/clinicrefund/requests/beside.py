@@ -70,6 +70,7 @@ class Beside:
         doubts: list[Found] = []
         names = 0
         for line, one in zip(lines, said, strict=True):
+            greeted = False
             for start, end in line.parts():
                 part = _Part(line, start, end)
                 if line.clause[start] in one.clauses:
@@ -77,6 +78,8 @@ class Beside:
                     doubts += [Found(Sign.UNKNOWN_BESIDE)] if part.turns_after_asking() else []
                     continue
                 asked_next = end < len(line.words) and line.clause[end] in one.clauses
+                if greeted and (hit := line.at(start, "introduction")):
+                    part, names = attrs.evolve(part, start=hit.end), _UNKNOWN_NAMES["title"]
                 left = self._left(part, names, asked_next=asked_next)
                 if found := part.doubt():
                     doubts.append(found)
@@ -85,6 +88,7 @@ class Beside:
                 elif left is None and (not part.has(*_REASONS) or part.has(*_TURNS)):
                     doubts.append(Found(Sign.UNKNOWN_BESIDE))
                 names = left or 0
+                greeted = part.is_one("greeting")
             names = 0 if line.stopped else names
         return doubts
 

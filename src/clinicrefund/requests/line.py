@@ -14,7 +14,7 @@ BETWEEN = frozenset({"so", "but", "therefore", "pero", "entonces"})
 """Words after which a request begins, whatever was said before."""
 
 _SILENCED = (*NEGATIONS, "condition", "maybe", "moving", "question", "past", "retracted", "several",
-             "not_yet", "turn", "elsewhere")  # fmt: skip
+             "not_yet", "turn", "elsewhere", "everyday")  # fmt: skip
 
 
 @attrs.frozen

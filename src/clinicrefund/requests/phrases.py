@@ -124,6 +124,8 @@ class Phrases:
     """Phrases that, with days, times and numbers, tell who writes and of which visit: ``march``, ``my phone is``."""
     title: tuple[str, ...] = _list()
     """What stands before a name, whatever the name: ``dr``, ``my name is``."""
+    introduction: tuple[str, ...] = _list()
+    """The same, right behind a greeting and its comma: ``hi, this is``."""
     name: tuple[str, ...] = _list()
     """First names: without a title or a closing, a word that no list has could say anything."""
     # How other people's words begin.

@@ -10,12 +10,14 @@ _NEAR = 4
 _NEXT = 2
 _OBJECT = 8
 _KEYS = 20
-_OF = frozenset({"for", "of", "de", "para"})
+_OF = frozenset({"for", "of", "de", "d", "para"})
+_THE_ONE_OF = frozenset({"de", "del", "d"})
 _BEFORE_KEY = frozenset(
     {"just", "also", "kindly", "please", "pls", "plz", "to", "go", "ahead", "and", "now", "me", "la", "lo"}
 )
 _TAG = 2
 _CLITICS = frozenset({"la", "lo"})
+_HENCE = ("por", "lo", "que")
 _DOUBTS = {
     "condition": Sign.CONDITION,
     "maybe": Sign.MAYBE,
@@ -113,13 +115,16 @@ class SpokenLine(Line):
 
     def _is_passed_on(self, hit: Hit) -> bool:
         """Whether the asking is somebody else's: ``you to please``."""
-        return hit.start > 0 and self.words[hit.start - 1] in ("to", "not", "no", "que", "dont")
+        before = self.words[max(0, hit.start - 3) : hit.start]
+        return before != _HENCE and before[-1:] in (("to",), ("not",), ("no",), ("que",), ("dont",))
 
     def _frame_of_done(self, key: Hit) -> Hit | None:
         for hit in self.of_list("done"):
             inside = range(hit.end, key.start)
             near = self.clause[hit.start] == self.clause[key.start] and 0 < len(inside) <= _NEAR + 2
-            if near and any(self.at(place, "visit", "it") for place in inside):
+            if self.at(key.end, "other"):
+                continue
+            if near and any(self.at(place, "visit", "it") or self._is_hour(place) for place in inside):
                 return hit
         return None
 
@@ -215,14 +220,20 @@ class SpokenLine(Line):
         at = key.end
         if at >= stop:
             return None
-        if (hit := self.at(at, "it")) and self._ends(hit.end, stop) and not self.at(at + 1, "when"):
+        one_of = at + 1 < stop and self.words[at + 1] in _THE_ONE_OF
+        if (
+            not one_of
+            and (hit := self.at(at, "it"))
+            and self._ends(hit.end, stop)
+            and not self.at(at + 1, "when")
+        ):
             return self._it(f"{key.phrase} {hit.phrase}")
         if hit := self.at(at, "me"):
             at = hit.end
         if at >= stop:
             return None
         if self.at(at, "mine") and not self.at(at, "when"):
-            at += 1
+            at += 1 + one_of
             if at >= stop or not (self.at(at, "when") or self._is_time(at)):
                 return Found(Sign.UNKNOWN_USE, key.phrase)
         while at < stop and (self.at(at, "when") or self._is_time(at)):
@@ -242,6 +253,11 @@ class SpokenLine(Line):
         following = self.words[at + 1]
         named = self.at(at + 1, "when", "after", "visit", "because") is None
         return following in ("am", "pm", "oclock", "a", "p", "m") or following[0].isdigit() or not named
+
+    def _is_hour(self, at: int) -> bool:
+        """Whether it is one's own visit by its hour alone: ``my 11am``."""
+        digits = self.words[at].removesuffix("am").removesuffix("pm").replace(":", "")
+        return digits != self.words[at] and digits.isdecimal() and self.at(at - 1, "mine") is not None
 
     def _unasked(
         self, key: Hit, negated: Hit | None, object_: Found | None

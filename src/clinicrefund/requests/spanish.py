@@ -3,15 +3,22 @@
 from clinicrefund.requests.phrases import Phrases
 from clinicrefund.requests.spanish_beside import BESIDE
 
+_TAKE_OUT = (
+    "borra", "borre", "borren", "borrar", "elimina", "elimine", "eliminen", "eliminar", "quite", "quiten",
+    "quitar", "dar de baja", "doy de baja", "den de baja", "dé de baja", "dame de baja", "deme de baja",
+)  # fmt: skip
+_MY_VISIT = ("mi cita", "mi turno", "mi hora", "mi reserva", "mi consulta", "mi sesión")
+
 _ASKING = Phrases(
     cancel=(
         "cancelar", "cancela", "cancele", "cancelen", "cancelarme", "cancéleme", "cancelame", "cancélenme",
         "anular", "anula", "anule", "anulen", "anularme", "anúleme", "suspender", "suspendan", "suspenda",
-        "cancel",
+        "cancel", "cancelad", "canceladme", "anulad", "anuladme",
     ),
     cancel_it=(
         "cancelarla", "cancélela", "cancélenla", "cancélala", "cancelarlo", "cancélelo", "cancélenlo",
         "cancélalo", "anularla", "anúlela", "anúlenla", "anúlala", "anularlo", "anúlelo", "anúlenlo",
+        "cancélemela", "cancélenmela", "cancélamela", "anúlemela", "anúlenmela", "canceladla", "anuladla",
     ),
     cancelling=("cancelando", "anulando"),
     cancelled=(
@@ -20,7 +27,7 @@ _ASKING = Phrases(
     ),
     cancellation=("cancelación", "cancelaciones", "anulación", "anulaciones"),
     visit=(
-        "cita", "sita", "turno", "consulta", "sesión", "visita", "reserva", "reservación", "hora",
+        "cita", "sita", "turno", "hueco", "consulta", "sesión", "visita", "reserva", "reservación", "hora",
         "terapia", "examen", "limpieza", "masaje", "revisión", "control", "chequeo", "tratamiento",
         "ecografía", "cirugía", "clase", "cita médica", "procedimiento",
     ),
@@ -40,7 +47,7 @@ _ASKING = Phrases(
     after=(
         "por", "porfa", "porfavor", "gracias", "para", "hoy", "mañana", "el", "con", "porque", "ya",
         "debido", "a", "y", "pero", "lo", "estoy", "favor", "del", "de", "saludos", "que", "programada",
-        "agendada", "en", "atentamente", "tengo", "me", "no",
+        "agendada", "en", "atentamente", "tengo", "me", "no", "d", "xfa", "xfavor", "x", "porfis", "plis",
     ),
     because=("porque", "pues", "ya que", "debido", "por", "y", "pero", "estoy", "tengo", "dado"),
     asking=(
@@ -53,7 +60,8 @@ _ASKING = Phrases(
         "pedirles que", "le pido que", "les pido que", "solicito que", "quiero que", "quisiera que",
         "necesito que", "necesito que me", "quiero que me", "le agradecería que", "agradecería que",
         "le ruego que", "ruego que", "ruego que me", "le pido que me", "les pido que me", "^para", "favor",
-        "pedir que", "pedir que me", "por favor me", "quiero pedir que", "tengo q", "haga el favor de",
+        "ruego", "le ruego", "les ruego", "rogamos", "^hay que", "^quería", "^queríamos", "pedir que",
+        "pedir que me", "por favor me", "quiero pedir que", "tengo q", "haga el favor de",
     ),
     politely=(
         "puede", "pueden", "podría", "podrían", "puedes", "podrías", "me puede", "me pueden", "me podría",
@@ -74,19 +82,24 @@ _ASKING = Phrases(
         "no acudiré", "ya no voy a ir", "ya no iré", "ya no necesito",
     ),
     requests=(
-        "quítenme de la agenda", "borre mi cita", "borren mi cita", "elimine mi cita", "eliminen mi cita",
-        "doy de baja mi cita", "dar de baja mi cita", "den de baja mi cita",
+        "quítenme de la agenda", "den mi turno a otra persona", "den mi cita a otra persona",
+        *(f"{verb} {visit}" for verb in _TAKE_OUT for visit in _MY_VISIT),
     ),
     greeting=(
         "hola", "buenas", "buenos días", "buenas tardes", "buenas noches", "buen día", "sí", "si", "ok",
         "perdón", "disculpe", "disculpen", "lo siento", "lo siento mucho", "doctora", "doctor", "estimada",
         "estimado", "estimados", "entonces", "así que", "por eso", "lamentablemente", "desafortunadamente",
         "desgraciadamente", "pero", "y", "dra", "señora", "señor", "señorita", "le", "les",
-        "lo siento pero",
+        "lo siento pero", "oye", "amiga", "amigo", "doc", "oiga", "oigan", "mire", "miren",
+        "hola si", "no puedo ir", "no podré ir",
+        "no voy a poder ir", "no puedo ir hoy", "no puedo ir mañana", "no voy a poder ir hoy",
+        "no voy a poder ir mañana", "no podré ir hoy", "no podré ir mañana",
     ),
     opt_out=(
         "baja", "cancelar", "alto", "darme de baja", "dar de baja", "parar", "detener", "no más mensajes",
-        "cancela", "anular", "desuscribir", "salir",
+        "cancela", "anular", "desuscribir", "salir", "no me manden más mensajes", "no me mande más mensajes",
+        "no quiero más mensajes", "ya no me manden mensajes", "no me manden mensajes", "no me escriban más",
+        "dejen de mandarme mensajes", "dejen de escribirme",
     ),
     negation=(
         "no", "nunca", "jamás", "ni", "tampoco", "sin", "nadie", "en vez de", "en lugar de", "evitar",
@@ -108,7 +121,11 @@ _ASKING = Phrases(
         "llamaré después para reprogramar", "llamaré luego para reprogramar",
         "llamo después para reprogramar", "luego llamo para reprogramar", "más adelante pido otra cita",
         "luego pido otra cita", "después pido otra cita", "después saco otra cita",
-        "llamaré para reprogramar",
+        "llamaré para reprogramar", "no la necesito", "no lo necesito", "ya no la necesito",
+        "ya no lo necesito", "no llego con", "no me da tiempo", "no me da el tiempo", "no hacerme",
+        "no hacer el", "no seguir con", "hola si", "si mire", "si hola", "si buenas",
+        *(f"{wanted} {verb} {visit}" for wanted in ("quería", "queríamos") for verb in ("cancelar", "anular")
+          for visit in (*_MY_VISIT, "la cita", "el turno", "la hora", "la consulta")),
     ),
     question=(
         "puedo", "podemos", "podría yo", "debo yo", "debería", "deberia", "cómo", "por qué", "cuándo",

@@ -14,7 +14,9 @@ BESIDE = Phrases(
         "velorio", "familiar", "emergencia", "imprevisto", "me surgió", "surgió", "compromiso",
         "ya estoy mejor", "me recuperé", "no me siento", "no estoy bien", "me siento mal", "luego llamo",
         "llamo luego", "después llamo", "llamaré", "volveré a llamar", "llamaré después", "llamaré luego",
-        "ya no la necesito", "ya no necesito", "encontré otra", "motivos", "luego pido", "después pido",
+        "ya no la necesito", "ya no lo necesito", "no la necesito", "ya no necesito", "no me da tiempo",
+        "no me da el tiempo", "no hacerme", "no hacer el", "no seguir con",
+        "encontré otra", "motivos", "luego pido", "después pido",
         "más adelante pido", "después saco", "garganta", "fiebre", "temperatura", "vómito", "vómitos",
         "diarrea", "mareo", "mareada", "mareado", "náuseas", "alergia", "infectada", "me caí", "se cayó",
         "caída", "me lastimé", "lastimé", "fractura", "esguince", "embarazada", "parto", "internada",
@@ -81,5 +83,6 @@ BESIDE = Phrases(
         "nombre completo", "a nombre de", "hola soy", "hola habla", "buenos días soy", "buenas tardes soy",
         "buenas soy", "hola le saluda",
     ),
+    introduction=("soy", "habla", "le habla", "les habla", "le saluda", "les saluda"),
     name=SPANISH_NAMES,
 )  # fmt: skip
