@@ -1,0 +1,60 @@
+"""``python -m benchmarks``: each row of the table, ours beside the peer's, in turn; see docs/performance.rst."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import gettempdir
+
+from benchmarks import report
+from benchmarks.durable_cases import DURABLE_ON_POSTGRES, DURABLE_ON_SQLITE
+from benchmarks.http_write import HTTP_WRITE_ALONE, HTTP_WRITE_TOGETHER
+from benchmarks.importing import IMPORT_PACKAGE, IMPORT_STRIPE_ADAPTER
+from benchmarks.measuring import Scale, measure
+from benchmarks.stripe_webhook import STRIPE_WEBHOOK
+
+ROWS = (
+    DURABLE_ON_SQLITE,
+    DURABLE_ON_POSTGRES,
+    HTTP_WRITE_ALONE,
+    HTTP_WRITE_TOGETHER,
+    STRIPE_WEBHOOK,
+    IMPORT_PACKAGE,
+    IMPORT_STRIPE_ADAPTER,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, prints the table, and writes the JSON where it is wanted."""
+    names = {row.name: row for row in ROWS}
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", nargs="+", choices=names, metavar="NAME", help=f"of: {', '.join(names)}")
+    parser.add_argument("--rounds", type=int, default=7, help="of each side, interleaved (7)")
+    parser.add_argument("--short", action="store_true", help="less in each round")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(gettempdir()), help="for journals; on a real disk, not in memory"
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(gettempdir()) / "clinicrefund-benchmarks",
+        help="where the journals of a million cases are kept from run to run",
+    )
+    options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error("--rounds: at least 1; a median means something from 5 on")
+    scale = Scale(rounds=options.rounds, short=options.short, folder=options.folder, cache=options.cache)
+    measured = []
+    for name in options.rows or names:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        measured.append(measure(names[name], scale))
+    rows = report.as_json(measured)["rows"]
+    print(report.as_table(rows))
+    if options.json:
+        report.write(measured, options.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
