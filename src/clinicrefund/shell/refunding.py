@@ -141,6 +141,7 @@ async def _may_go_on(work: Work, step: Step, there: There) -> bool:
     if there.state.disputed:
         return await _ask(work, step, TaskKind.DISPUTED, via=step.via)
     if there.book.outside(there.state) and not _asked(work.file.case, step):
+        await _verify_unmoved(work, there)
         await doubt(work, step, "more went back on the payment than is known, and it may be this")
         return False
     return await _still_cancelled(work, step)
@@ -164,12 +165,14 @@ async def _may_start(work: Work, step: Step, there: There) -> bool:
     if open_besides and (outside or not there.gateway.capabilities.concurrent):
         return await _wait(work, step, there)
     if outside and not _asked(work.file.case, step):
+        await _verify_unmoved(work, there)
         return await _outside(work, step, there, outside, owed)
     left = book.left(state, step.step_id)
     if owed <= left:
         return True
     if open_besides:
         return await _wait(work, step, there)
+    await _verify_unmoved(work, there)
     return await _ask(work, step, TaskKind.SHORTAGE, via=step.via, left=str(left), owed=str(owed))
 
 
@@ -214,6 +217,14 @@ async def _still_cancelled(work: Work, step: Step) -> bool:
         if problem:
             return await _ask(work, step, TaskKind.CHANGED_SINCE, via=confirm.via, found=problem)
     return True
+
+
+async def _verify_unmoved(work: Work, there: There) -> None:
+    """What the gateway shows beyond the stream may be of another case, that reserved between our read of the stream and
+    our look there. `JournalConflict`: look again, before a person is asked about money of our own.
+    """
+    if (await read(work.journal, there.stream.name)).length != there.stream.length:
+        raise JournalConflict(there.stream.name)
 
 
 async def _outside(work: Work, step: Step, there: There, outside: Money, owed: Money) -> bool:
