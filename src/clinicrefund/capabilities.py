@@ -52,6 +52,15 @@ class GatewayCapabilities(Capabilities):
 
 
 @attrs.frozen(kw_only=True)
+class LedgerCapabilities(Capabilities):
+    """``fees``: what a gateway takes for a refund is booked too, as an entry of its own (`EntryKind.LOST_FEE`). Without
+    it no such entry is asked for.
+    """
+
+    fees: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class EHRCapabilities(Capabilities):
     """Setting a status is looked up by reading it back, so the inherited fields speak of ``update_appointment``.
 

@@ -11,7 +11,14 @@ from typing import Protocol, TypeVar
 
 import attrs
 
-from clinicrefund.capabilities import FOREVER, Capabilities, EHRCapabilities, GatewayCapabilities, Lookup
+from clinicrefund.capabilities import (
+    FOREVER,
+    Capabilities,
+    EHRCapabilities,
+    GatewayCapabilities,
+    LedgerCapabilities,
+    Lookup,
+)
 from clinicrefund.case.status import Moment
 from clinicrefund.checks import aware
 from clinicrefund.model import Appointment, Booking, Channel
@@ -41,6 +48,7 @@ __all__ = [
     "GatewayCapabilities",
     "Journal",
     "Ledger",
+    "LedgerCapabilities",
     "Logger",
     "Lookup",
     "Notifier",
@@ -115,7 +123,10 @@ class PaymentGateway(Adapter, Protocol):
 
 
 class Ledger(Adapter, Protocol):
-    """Books money that has moved."""
+    """Books money that has moved.
+
+    Fees are booked by a ledger whose capabilities are `LedgerCapabilities` and say so; others never see one.
+    """
 
     async def post_entry(self, entry: LedgerEntry, /) -> Outcome:
         """`Done`: the entry exists, under ``reference``."""

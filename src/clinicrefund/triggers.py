@@ -164,7 +164,8 @@ class RefundReported(_Trigger):
 
     ``amount`` is this refund's; ``total_refunded`` the payment's running total, where the gateway tells only that;
     ``key`` is our step id as the vendor stored it, None for a refund that is not ours. ``fee``: what the vendor says it
-    takes from the clinic for the payment, kept apart: it is in no amount, and nothing is computed from it.
+    takes from the clinic. It is in no amount, and nothing is computed from it: it becomes an entry of its own, once for
+    a refund, in the ledgers that take fees.
     """
 
     reference: str | None

@@ -53,6 +53,7 @@ LIST_REPORTS = "GET /api/v3.0/expense/reports"
 LIST_ENTRIES = "GET /api/v3.0/expense/entries"
 STEP, KEY = "a" * 40, "b" * 40
 MARCH = "Patient refunds 2026-03"
+FEE = Money.of("4.35", "USD")
 CONFIG = ConcurConfig(
     base_url=GEOLOCATION,
     client_id=CLIENT_ID,
@@ -262,7 +263,7 @@ def test_every_amount_is_booked_exactly(units: int, currency: str) -> None:
 
 
 def test_the_longest_step_fits_into_a_description() -> None:
-    assert len("Reversal ") + ConcurLedger.capabilities.key_length <= 64
+    assert len("Reversal ") + ConcurLedger(CONFIG, Session()).capabilities.key_length <= 64
 
 
 # ---- once ------------------------------------------------------------------------------------------------------
@@ -362,11 +363,29 @@ async def test_a_reversal_of_nothing_is_refused(books: Books) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_fee_that_is_lost_is_not_booked(books: Books) -> None:
+async def test_without_a_type_for_fees_none_is_asked_for_and_none_is_booked(books: Books) -> None:
     fee = entry(kind=EntryKind.LOST_FEE)
+    assert not books.ledger.capabilities.fees
     assert await books.ledger.post_entry(fee) == Refused(reason=RefusalReason.UNSUPPORTED, code="lost_fee")
     assert await books.ledger.find_entry(fee, reference=None) is None
     assert books.concur.requests == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("negative", [True, False])
+async def test_a_fee_is_an_expense_of_its_own_type_beside_the_refund(books: Books, *, negative: bool) -> None:
+    config = attrs.evolve(CONFIG, fee_type="BNKFE", negative=negative)
+    ledger = ConcurLedger(config, books.sandbox.session())
+    assert ledger.capabilities.fees
+    refund, fee = entry(), entry(step_id="e" * 40, key="f" * 40, kind=EntryKind.LOST_FEE, amount=FEE)
+    await ledger.post_entry(refund)
+    outcome = await ledger.post_entry(fee)
+    _, booked = books.concur.entries()
+    assert outcome == Done(reference=booked["ID"])
+    assert (booked["ExpenseTypeCode"], booked["TransactionAmount"]) == ("BNKFE", Decimal("4.35"))
+    assert booked["Description"].startswith("Fee " + "e" * 40)
+    assert await ledger.find_entry(fee, reference=None) == outcome
+    assert len(books.concur.reports()) == 1
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------
@@ -553,6 +572,9 @@ ENVIRONMENT = {
 
 def test_the_environment_gives_all_or_nothing() -> None:
     assert ConcurConfig.from_env({}) is None
+    assert (
+        getattr(ConcurConfig.from_env({**ENVIRONMENT, "CONCUR_FEE_TYPE": "BNKFE"}), "fee_type", "") == "BNKFE"
+    )
     config = ConcurConfig.from_env({**ENVIRONMENT, "CONCUR_POLICY": POLICY})
     assert config is not None
     assert (config.user, config.policy, config.user_id) == (USER, POLICY, None)
@@ -731,6 +753,6 @@ def test_the_stand_in_lists_what_a_site_allows() -> None:
     concur = ConcurStandIn()
     settings_of = f"/expenseconfig/v4/users/{USER_ID}"
     kinds = asked(concur, "GET", f"{settings_of}/policies/{POLICY}/expensetypes").json
-    assert [one["expenseTypeId"] for one in kinds if not one["isCategory"]] == ["OFCSP"]
+    assert [one["expenseTypeId"] for one in kinds if not one["isCategory"]] == ["BNKFE", "OFCSP"]
     assert asked(concur, "GET", f"{settings_of}/paymenttypes").json == [{"paymentTypeId": "gWvLnGzHTCYs1kJ9"}]
     assert asked(concur, "GET", "/expenseconfig/v4/users/unknown/paymenttypes").status == 404

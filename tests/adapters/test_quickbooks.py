@@ -36,6 +36,7 @@ from .recording import Recording
 
 LATE_IN_NEW_YORK = datetime(2026, 3, 2, 23, 30, tzinfo=ZoneInfo("America/New_York"))
 CREATE_RECEIPT = "POST /v3/company/{realm}/refundreceipt"
+CREATE_JOURNAL = "POST /v3/company/{realm}/journalentry"
 CREATE_CUSTOMER = "POST /v3/company/{realm}/customer"
 QUERY = "GET /v3/company/{realm}/query"
 CONFIG = QuickBooksConfig(
@@ -426,11 +427,69 @@ async def test_a_reversal_of_nothing_is_refused_and_never_found(books: Books) ->
 
 
 @pytest.mark.anyio
-async def test_a_fee_that_is_lost_was_booked_with_the_payment_and_is_not_booked_again(books: Books) -> None:
+async def test_without_an_account_for_fees_none_is_asked_for_and_none_is_booked(books: Books) -> None:
     fee = entry(kind=EntryKind.LOST_FEE)
+    assert not books.ledger.capabilities.fees
     assert await books.ledger.post_entry(fee) == Refused(reason=RefusalReason.UNSUPPORTED, code="lost_fee")
     assert await books.ledger.find_entry(fee, reference=None) is None
     assert books.company.requests == []
+
+
+FEE = entry(step_id="e" * 40, key="f" * 40, kind=EntryKind.LOST_FEE, amount=Money.of("4.35", "USD"))
+
+
+def with_fees(books: Books, account: str = "80") -> QuickBooksLedger:
+    return QuickBooksLedger(attrs.evolve(CONFIG, fee_account=account), books.sandbox.session())
+
+
+@pytest.mark.anyio
+async def test_a_fee_moves_from_the_account_that_refunds_leave_to_the_account_of_fees(books: Books) -> None:
+    ledger = with_fees(books)
+    assert ledger.capabilities.fees
+    outcome = await ledger.post_entry(FEE)
+    (journal,) = books.company.journal_entries()
+    assert outcome == Done(reference=journal["Id"], at=books.sandbox.clock.now())
+    assert books.company.receipts() == books.company.customers() == []
+    request, body = books.company.written("journalentry")
+    assert request.query["requestid"] == "f" * 40 + "-f"
+    assert body["TxnDate"] == "2026-03-02"
+    assert "step=" + "e" * 40 + ";" in body["PrivateNote"]
+    sides = {
+        line["JournalEntryLineDetail"]["PostingType"]: (
+            line["JournalEntryLineDetail"]["AccountRef"]["value"],
+            line["Amount"],
+        )
+        for line in body["Line"]
+    }
+    assert sides == {"Debit": ("80", Decimal("4.35")), "Credit": ("35", Decimal("4.35"))}
+
+
+@pytest.mark.anyio
+async def test_a_fee_whose_number_is_taken_is_our_own_or_unknown(books: Books) -> None:
+    ledger = with_fees(books)
+    first = await ledger.post_entry(FEE)
+    again = attrs.evolve(FEE, key="0" * 40)
+    assert await ledger.post_entry(again) == first
+    assert len(books.company.journal_entries()) == 1
+    other = attrs.evolve(FEE, step_id="1" * 40, key="2" * 40)
+    books.refuse_once(fault(400, "6140", "taken", books.company.now()), CREATE_JOURNAL)
+    assert isinstance(await ledger.post_entry(other), Unknown)
+
+
+@pytest.mark.anyio
+async def test_a_fee_of_another_amount_is_not_taken_for_ours(books: Books) -> None:
+    ledger = with_fees(books)
+    await ledger.post_entry(FEE)
+    found = await ledger.find_entry(attrs.evolve(FEE, amount=Money.of("5", "USD")), reference=None)
+    assert isinstance(found, Unknown)
+
+
+@pytest.mark.anyio
+async def test_a_fee_account_that_is_none_is_refused_with_the_vendors_code(books: Books) -> None:
+    outcome = await with_fees(books, "99").post_entry(FEE)
+    assert outcome == Refused(reason=RefusalReason.NOT_FOUND, code="2500")
+    wrong = attrs.evolve(FEE, amount=Money.of("4", "EUR"))
+    assert await with_fees(books).post_entry(wrong) == Refused(reason=RefusalReason.UNSUPPORTED, code="EUR")
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------
@@ -614,6 +673,10 @@ def test_the_environment_gives_all_or_nothing() -> None:
     config = QuickBooksConfig.from_env(ENVIRONMENT)
     assert config is not None
     assert (config.realm, config.client_secret.reveal()) == ("1", "hidden")
+    assert config.fee_account is None
+    with_fees = QuickBooksConfig.from_env({**ENVIRONMENT, "QUICKBOOKS_FEE_ACCOUNT": "80"})
+    assert with_fees is not None
+    assert with_fees.fee_account == "80"
     assert "hidden" not in repr(config)
     with pytest.raises(ConfigurationError, match="QUICKBOOKS_REALM"):
         QuickBooksConfig.from_env({**ENVIRONMENT, "QUICKBOOKS_REALM": ""})
@@ -634,7 +697,7 @@ def test_only_the_production_host_is_live() -> None:
 
 
 def test_every_key_with_its_mark_fits_into_a_request_id() -> None:
-    longest = QuickBooksLedger.capabilities.key_length + len("-c1")
+    longest = QuickBooksLedger(CONFIG, Session()).capabilities.key_length + len("-c1")
     assert longest <= 50
 
 

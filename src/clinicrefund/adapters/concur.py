@@ -1,13 +1,14 @@
 """SAP Concur Expense: a refund becomes an expense entry with a negative amount, on a report that was not submitted.
 
-Concur books expenses of employees; it is no general ledger, and knows no patients. Written for Expense Entries v3,
-which alone creates an expense, Reports v3, which alone lists reports, and Expense Reports v4, which opens one:
+Concur books expenses of employees; it is no general ledger, and knows no patients. What a gateway takes for a refund is
+an entry beside it, where the clinic names a type for it. Written for Expense Entries v3, which alone creates an
+expense, Reports v3, which alone lists reports, and Expense Reports v4, which opens one:
 
 https://developer.concur.com/api-reference/expense/expense-report/expense-entry.html (and ``reports.html``)
 https://developer.concur.com/api-reference/expense/expense-report/v4.reports.html
 
 Not covered: submitting a report (it is then closed for good), Quick Expense (what it writes cannot be looked up),
-fees that a gateway keeps (`EntryKind.LOST_FEE`), a company that SAP moves to another data center.
+the fee of the payment itself, a company that SAP moves to another data center.
 """
 
 import os
@@ -27,7 +28,7 @@ from clinicrefund.errors import CredentialsRefused, Unavailable
 from clinicrefund.http import HttpCall, HttpReply, Limits, RefreshToken, Session
 from clinicrefund.orders import LedgerEntry
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
-from clinicrefund.ports import Capabilities, Lookup
+from clinicrefund.ports import LedgerCapabilities, Lookup
 from clinicrefund.secret import Secret, secret
 
 TOKEN_PATH = "/oauth2/v0/token"  # noqa: S105 - an address
@@ -47,7 +48,7 @@ _PASSING = ("deadlock", "request limit", "too many requests")
 """Pieces of the texts, in lower case, by which a 400 says that it was not the order's fault."""
 
 _LONGEST_DESCRIPTION = 64
-_KINDS = {EntryKind.REFUND: "Refund", EntryKind.REVERSAL: "Reversal"}
+_KINDS = {EntryKind.REFUND: "Refund", EntryKind.REVERSAL: "Reversal", EntryKind.LOST_FEE: "Fee"}
 
 
 class _Page(Protocol):
@@ -63,7 +64,8 @@ _P = TypeVar("_P", bound=_Page)
 class ConcurConfig:
     """``base_url``: the geolocation that came with the token, like ``https://us2.api.concursolutions.com``. ``user``:
     login of the employee or service user whose reports these are. ``expense_type`` and ``payment_type``: codes of the
-    site, as v3 takes them; the latter must be of a kind that the company pays.
+    site, as v3 takes them; the latter must be of a kind that the company pays. ``fee_type``: the expense type of what a
+    gateway takes for a refund; None: no fee is booked.
 
     ``refresh_token``: of the company; it lives six months and may change with a refresh, so the session needs a
     lasting `clinicrefund.TokenStore`. ``user_id`` and ``policy``: None to look up the user, and to take its default
@@ -78,6 +80,7 @@ class ConcurConfig:
     user: str = attrs.field(validator=filled)
     expense_type: str = attrs.field(validator=filled)
     payment_type: str = attrs.field(validator=filled)
+    fee_type: str | None = None
     user_id: str | None = None
     policy: str | None = None
     report_name: str = attrs.field(default="Patient refunds", validator=filled)
@@ -92,14 +95,15 @@ class ConcurConfig:
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, /) -> Self | None:
         """From ``CONCUR_CLIENT_ID`` and, with the same beginning, ``_BASE_URL``, ``_CLIENT_SECRET``,
-        ``_REFRESH_TOKEN``, ``_USER``, ``_EXPENSE_TYPE``, ``_PAYMENT_TYPE``; perhaps ``_USER_ID``, ``_POLICY``.
-        None without the first.
+        ``_REFRESH_TOKEN``, ``_USER``, ``_EXPENSE_TYPE``, ``_PAYMENT_TYPE``; perhaps ``_FEE_TYPE``, ``_USER_ID``,
+        ``_POLICY``. None without the first.
         """
         names = "client_id base_url client_secret refresh_token user expense_type payment_type".split()
         if (values := needed(env, "CONCUR", names)) is None:
             return None
         return cls(
             **cast("dict[str, Any]", values),
+            fee_type=env.get("CONCUR_FEE_TYPE") or None,
             user_id=env.get("CONCUR_USER_ID"),
             policy=env.get("CONCUR_POLICY"),
         )
@@ -112,14 +116,15 @@ class ConcurLedger:
     """
 
     platform = "concur"
-    capabilities = Capabilities(
-        lookup=Lookup.ABSENCE,
-        visible_after=timedelta(minutes=5),  # what SAP asks to wait after a failure
-        key_length=_LONGEST_DESCRIPTION - len("Reversal "),
-    )
 
     def __init__(self, config: ConcurConfig, session: Session, /) -> None:
         self.live = config.live
+        self.capabilities = LedgerCapabilities(
+            lookup=Lookup.ABSENCE,
+            visible_after=timedelta(minutes=5),  # what SAP asks to wait after a failure
+            key_length=_LONGEST_DESCRIPTION - len("Reversal "),
+            fees=config.fee_type is not None,
+        )
         self._config = config
         self._owner: tuple[str, str] | None = None
         self.session = session.bind(
@@ -140,20 +145,18 @@ class ConcurLedger:
 
     async def post_entry(self, entry: LedgerEntry, /) -> Outcome:
         match entry.kind:
-            case EntryKind.REFUND:
-                return await self._book(entry)
+            case EntryKind.LOST_FEE if not self.capabilities.fees:
+                return Refused(reason=RefusalReason.UNSUPPORTED, code="lost_fee")
             case EntryKind.REVERSAL if entry.reverses is None:
                 return Refused(reason=RefusalReason.NOT_FOUND)
             case EntryKind.REVERSAL if not self._config.negative:
                 task = f"The refund of Concur expense entry {entry.reverses} failed: take the entry from its report."
                 return Pending(waits_for=WaitsFor.CLINIC, task=task)
-            case EntryKind.REVERSAL:
+            case EntryKind.REFUND | EntryKind.REVERSAL | EntryKind.LOST_FEE:
                 return await self._book(entry)
-            case EntryKind.LOST_FEE:
-                return Refused(reason=RefusalReason.UNSUPPORTED, code="lost_fee")
 
     async def find_entry(self, entry: LedgerEntry, /, *, reference: str | None) -> Outcome | None:
-        if entry.kind is EntryKind.LOST_FEE:
+        if entry.kind is EntryKind.LOST_FEE and not self.capabilities.fees:
             return None
         if reference is not None:
             call = _get(
@@ -272,7 +275,7 @@ def _create_entry(config: ConcurConfig, report: str, entry: LedgerEntry) -> Http
     words = f"{_KINDS[entry.kind]} {entry.step_id} {entry.refund_reference or entry.payment_reference}"
     expense = {
         "ReportID": report,
-        "ExpenseTypeCode": config.expense_type,
+        "ExpenseTypeCode": config.fee_type if entry.kind is EntryKind.LOST_FEE else config.expense_type,
         "PaymentTypeID": config.payment_type,
         "TransactionAmount": _amount(config, entry),
         "TransactionCurrencyCode": entry.amount.currency,
@@ -306,7 +309,7 @@ def _names(config: ConcurConfig, entry: LedgerEntry, number: int) -> Sequence[st
 
 def _amount(config: ConcurConfig, entry: LedgerEntry) -> Decimal:
     amount = entry.amount.to_decimal()
-    return -amount if (entry.kind is EntryKind.REFUND) is config.negative else amount
+    return -amount if entry.kind is EntryKind.REFUND and config.negative else amount
 
 
 # ---- readers: names as they stand on the wire ------------------------------------------------------------------

@@ -23,6 +23,7 @@ from clinicrefund.case.events import (
     DecisionMade,
     Effect,
     FactLearned,
+    FeeTold,
     HoldEnded,
     NothingWasPaid,
     PlannedStep,
@@ -278,6 +279,21 @@ def end_step(case: Case, ended: StepEnded, /) -> Events:
     if isinstance(step.outcome, Done):  # a terminal state never regresses, except settled to failed
         return ()
     return (ended,)
+
+
+def learn_fee(case: Case, step_id: str, amount: Money, roster: Roster, now: datetime, /) -> Events:
+    """What a gateway takes for a refund: its first word counts. A closed case opens again where a ledger books it."""
+    step = case.step(step_id)
+    if (
+        step is None
+        or step.plan.effect is not Effect.REFUND
+        or step.fee is not None
+        or amount.minor_units <= 0
+    ):
+        return ()
+    booked = roster.fee_ledgers and isinstance(step.outcome, Done) and not step.skipped
+    reopened = (CaseReopened(why="a fee was told", at=now),) if case.ended is not None and booked else ()
+    return (*reopened, FeeTold(step_id=step_id, amount=amount, at=now))
 
 
 def settle(case: Case, roster: Roster, now: datetime, /) -> Events:

@@ -77,8 +77,8 @@ class PlannedStep:
     """A step the case owes. ``name`` says what it is within its case; the id is derived from both.
 
     What is set besides depends on the effect: ``payment_id`` and ``amount`` for a refund; ``books`` names the refund
-    step that an entry books; ``kind``, ``moment``, ``audience`` and ``tells`` for entry, log and message; ``task_id``
-    where a message or record is about a task.
+    step that an entry, also that of a fee, is about; ``kind``, ``moment``, ``audience`` and ``tells`` for entry, log
+    and message; ``task_id`` where a message or record is about a task.
     """
 
     step_id: str
@@ -240,6 +240,15 @@ class OutsideRefundAdopted:
 
 
 @attrs.frozen(kw_only=True)
+class FeeTold:
+    """What the gateway says it takes from the clinic for this refund, in no other amount. The first word counts."""
+
+    step_id: str
+    amount: Money
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
 class RefundFailedLate:
     """A refund that was accepted or settled has failed: the money is back at the clinic."""
 
@@ -297,6 +306,7 @@ CaseEvent: TypeAlias = (
     | StepAsked
     | AttemptGranted
     | OutsideRefundAdopted
+    | FeeTold
     | RefundFailedLate
     | TaskRaised
     | TaskResolved

@@ -18,6 +18,7 @@ from clinicrefund.case.events import (
     DecisionMade,
     Effect,
     FactLearned,
+    FeeTold,
     HoldEnded,
     NothingWasPaid,
     OutsideRefundAdopted,
@@ -115,7 +116,7 @@ def evolve(case: Case | None, event: CaseEvent, /) -> Case:
             return _stepped(case, event)
 
 
-_StepEvent = StepStarted | StepPostponed | StepEnded | StepAsked | AttemptGranted | RefundFailedLate
+_StepEvent = StepStarted | StepPostponed | StepEnded | StepAsked | AttemptGranted | RefundFailedLate | FeeTold
 
 
 def _stepped(case: Case, event: _StepEvent) -> Case:
@@ -159,6 +160,8 @@ def _after(step: Step, event: _StepEvent) -> Step:
             return attrs.evolve(
                 step, outcome=event.outcome, started=None, failed_late=True, due=None, watch_until=None
             )
+        case FeeTold():
+            return attrs.evolve(step, fee=event.amount if step.fee is None else step.fee)
         case _:
             assert_never(event)
 

@@ -39,10 +39,14 @@ class Seat:
 
 @attrs.frozen(kw_only=True)
 class Roster:
-    """Which adapters the clinic has, by their keys: all that planning needs to know of it."""
+    """Which adapters the clinic has, by their keys: all that planning needs to know of it.
+
+    ``fee_ledgers``: the ledgers that book what a gateway takes for a refund.
+    """
 
     ehrs: tuple[tuple[str, str], ...] = ()
     ledgers: tuple[str, ...] = ()
+    fee_ledgers: tuple[str, ...] = ()
     seats: tuple[Seat, ...] = ()
     loggers: tuple[tuple[str, Collection[Moment]], ...] = ()
 
@@ -207,7 +211,7 @@ def _planned_in_full(case: Case) -> bool:
 
 
 def _books(case: Case, roster: Roster, state: MoneyState | None) -> Iterator[PlannedStep]:
-    """One entry for each refund that settled, one reversal for each that failed after it was booked."""
+    """One entry for each refund that settled, one for its fee, one reversal for each that failed when it was booked."""
     for refund in case.of(Effect.REFUND):
         settled = isinstance(refund.outcome, Done) and not refund.skipped
         for ledger in roster.ledgers:
@@ -217,11 +221,14 @@ def _books(case: Case, roster: Roster, state: MoneyState | None) -> Iterator[Pla
                     case, Effect.ENTRY, ledger, *name,
                     books=refund.step_id, amount=refund.plan.amount, kind=EntryKind.REFUND,
                 )  # fmt: skip
+            if settled and refund.fee is not None and ledger in roster.fee_ledgers:
+                # Without the attempt: a refund that failed and is made again has one fee.
+                yield _step(
+                    case, Effect.ENTRY, ledger, EntryKind.LOST_FEE.value, *refund.plan.name.split(":")[1:],
+                    books=refund.step_id, amount=refund.fee, kind=EntryKind.LOST_FEE,
+                )  # fmt: skip
     for entry in case.of(Effect.ENTRY):
-        refund_booked = case.step(entry.plan.books or "")
-        attempt = int(entry.plan.name.rpartition(":")[2])
-        failed = refund_booked is not None and (refund_booked.failed_late or attempt < refund_booked.attempt)
-        if failed and entry.plan.kind is EntryKind.REFUND and isinstance(entry.outcome, Done):
+        if entry.plan.kind is EntryKind.REFUND and isinstance(entry.outcome, Done) and _failed(case, entry):
             yield _step(
                 case, Effect.ENTRY, entry.via, "reversal", *entry.plan.name.split(":")[2:],
                 books=entry.step_id, amount=entry.plan.amount, kind=EntryKind.REVERSAL, after=(entry.step_id,),
@@ -229,6 +236,13 @@ def _books(case: Case, roster: Roster, state: MoneyState | None) -> Iterator[Pla
     if state is MoneyState.SETTLED:
         for update in case.of(Effect.UPDATE):
             yield _step(case, Effect.BILLING, update.via, str(case.supplements), after=(update.step_id,))
+
+
+def _failed(case: Case, entry: Step) -> bool:
+    """Whether the refund, in the attempt that the entry books, came to nothing."""
+    refund = case.step(entry.plan.books or "")
+    attempt = int(entry.plan.name.rpartition(":")[2])
+    return refund is not None and (refund.failed_late or attempt < refund.attempt)
 
 
 def reaches(seat: Seat, patient: Patient, /) -> bool:

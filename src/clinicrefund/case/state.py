@@ -14,6 +14,7 @@ from clinicrefund.case.events import (
 )
 from clinicrefund.case.status import Audience, CaseStatus, Choice
 from clinicrefund.model import Booking
+from clinicrefund.money import Money
 from clinicrefund.outcomes import Done, Outcome, Pending, Refused
 from clinicrefund.policy import Decision
 from clinicrefund.triggers import AppointmentReinstated, Trigger
@@ -41,7 +42,8 @@ class Step:
 
     ``outcome`` is None until something is known; ``due`` is the moment before which nothing is tried again.
     ``skipped``: a person decided that it is not to be; ``by_hand``: that a person did it otherwise.
-    An outcome `Done` of a refund can still turn, see ``watch_until``.
+    An outcome `Done` of a refund can still turn, see ``watch_until``. ``fee``: what the gateway takes for this refund,
+    where it said so.
     """
 
     plan: PlannedStep
@@ -59,6 +61,7 @@ class Step:
     ended_at: datetime | None = None
     watch_until: datetime | None = None
     watched: int = 0
+    fee: Money | None = None
 
     @property
     def step_id(self) -> str:

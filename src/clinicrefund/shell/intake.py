@@ -24,7 +24,7 @@ from clinicrefund.clinic import Clinic
 from clinicrefund.digest import digest
 from clinicrefund.errors import CaseNotFound, InputRefused, JournalConflict
 from clinicrefund.model import Actor, Appointment, AppointmentStatus, Booking
-from clinicrefund.ports import Append, Bookings, Clock, Journal
+from clinicrefund.ports import Append, Bookings, Clock, Journal, Ledger, LedgerCapabilities
 from clinicrefund.requests import Reading
 from clinicrefund.shell.streams import CaseFile, Stream, commit, fresh, read
 from clinicrefund.triggers import (
@@ -108,12 +108,17 @@ def roster_of(clinic: Clinic, /) -> Roster:
     return Roster(
         ehrs=tuple((via, ehr.platform) for via, ehr in clinic.ehrs.items()),
         ledgers=tuple(clinic.ledgers),
+        fee_ledgers=tuple(via for via, ledger in clinic.ledgers.items() if _takes_fees(ledger)),
         seats=tuple(
             Seat(via=via, channel=notifier.channel, audiences=clinic.audiences_of(via))
             for via, notifier in clinic.notifiers.items()
         ),
         loggers=tuple((via, logger.moments) for via, logger in clinic.loggers.items()),
     )
+
+
+def _takes_fees(ledger: Ledger) -> bool:
+    return isinstance(ledger.capabilities, LedgerCapabilities) and ledger.capabilities.fees
 
 
 @attrs.frozen(kw_only=True)

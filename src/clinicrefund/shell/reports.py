@@ -69,9 +69,8 @@ class Reports:
     ) -> Sequence[Poke]:
         """Finds whose refund it is."""
         step_id = report.key or await self._step_named(clinic, report)
-        if step_id is not None and (file := await self._file(clinic, case_of_step(step_id))) is not None:
-            await self._worked(delivery, file.case.case_id)
-            return (Poke(case_id=file.case.case_id, step_id=step_id),)
+        if step_id is not None and await self._file(clinic, case_of_step(step_id)) is not None:
+            return (await self._of_step(clinic, step_id, report, delivery),)
         files = await self._cases_on(clinic, report.about)
         gone = report.state in (RefundState.FAILED, RefundState.CANCELLED)
         if gone and (poke := await self._counted(clinic, report, delivery)) is not None and poke.case_id:
@@ -184,7 +183,8 @@ class Reports:
             if not isinstance(there, Refused) and await adopt(
                 work, step, there, report.amount, report.reference
             ):
-                await self._worked(delivery, file.case.case_id)
+                adopted = await self._step_named(clinic, report) or step.step_id
+                await self._of_step(clinic, adopted, report, delivery)
             return (Poke(case_id=file.case.case_id),)
         if len(files) == 1 and _will_look(files[0].case):
             await self._worked(delivery, files[0].case.case_id)
@@ -234,13 +234,11 @@ class Reports:
                 if held is None:
                     await self._worked(delivery, *book.cases)
                     return Poke(case_id="")
-                now, case = self.intake.clock.now(), case_of_step(held.step_id)
+                now = self.intake.clock.now()
                 spent = ReservationSpent(step_id=held.step_id, reference=report.reference, at=now)
                 told = named.add(StepNamed(step_id=held.step_id, at=now))
-                await commit(
-                    journal, [stream.add(spent), told, *(await self.intake.worked(delivery, case)())]
-                )
-                return Poke(case_id=case, step_id=held.step_id)
+                await commit(journal, [stream.add(spent), told])
+                return await self._of_step(clinic, held.step_id, report, delivery)
         return None
 
     async def _risen(self, clinic: Clinic, report: RefundReported, delivery: Stream) -> RefundReported | Poke:
@@ -267,10 +265,9 @@ class Reports:
                 if held is not None and report.reference is not None:
                     spent = ReservationSpent(step_id=held.step_id, reference=report.reference, at=now)
                     named = await read(journal, refund_stream(gateway.platform, report.reference))
-                    appends = [stream.add(*news, spent), named.add(StepNamed(step_id=held.step_id, at=now))]
-                    case = case_of_step(held.step_id)
-                    await commit(journal, [*appends, *(await self.intake.worked(delivery, case)())])
-                    return Poke(case_id=case, step_id=held.step_id)
+                    step = StepNamed(step_id=held.step_id, at=now)
+                    await commit(journal, [stream.add(*news, spent), named.add(step)])
+                    return await self._of_step(clinic, held.step_id, report, delivery)
                 if news:
                     await commit(journal, [stream.add(*news)])
                 if risen.minor_units <= 0:
@@ -278,6 +275,20 @@ class Reports:
                     return Poke(case_id="")
                 return attrs.evolve(report, amount=risen)
         return report
+
+    async def _of_step(self, clinic: Clinic, step_id: str, report: RefundReported, delivery: Stream) -> Poke:
+        """The report is of this step. What the gateway takes for it is kept before the delivery counts as worked on."""
+        name, fee = case_of_step(step_id), report.fee
+        file = await self._file(clinic, name) if fee else None
+        if file is None or fee is None:
+            await self._worked(delivery, name)
+        else:
+            now, roster = self.intake.clock.now(), file.roster
+            await file.record(
+                lambda case: decide.learn_fee(case, step_id, fee, roster, now),
+                self.intake.worked(delivery, name),
+            )
+        return Poke(case_id=name, step_id=step_id)
 
     async def _step_named(self, clinic: Clinic, report: RefundReported) -> str | None:
         if report.reference is None:

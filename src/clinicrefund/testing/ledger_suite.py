@@ -9,7 +9,7 @@ from clinicrefund.case.status import EntryKind
 from clinicrefund.money import Money
 from clinicrefund.orders import LedgerEntry
 from clinicrefund.outcomes import Done, Pending, RefusalReason, Refused
-from clinicrefund.ports import Ledger
+from clinicrefund.ports import Ledger, LedgerCapabilities
 from clinicrefund.testing import samples
 from clinicrefund.testing.benches import StandInBench, inventory_stage, stages
 from clinicrefund.testing.report import Report
@@ -51,7 +51,9 @@ async def check_ledger(bench: Callable[[], LedgerBench | StandIn], /) -> Report:
     ``bench`` is called for every promise and gives a fresh one. A `StandIn` whose `StandIn.adapters` holds a ledger is
     a bench, too. What was booked is judged by `StandIn.inventory`, which must tell amounts. Needs no pytest.
     """
-    return Report(checks=await check(_PROMISES, stages(bench, _StandInBench, _stage)))
+    checks = await check(_PROMISES, stages(bench, _StandInBench, _stage))
+    fees = await check(_PROMISES_OF_A_FEE, stages(bench, _StandInBench, _fee_stage))
+    return Report(checks=(*checks, *(attrs.evolve(one, name=f"a fee: {one.name}") for one in fees)))
 
 
 @attrs.frozen
@@ -63,17 +65,34 @@ class _StandInBench(StandInBench):
         return samples.ledger_entry(number, self.booking(number), self.sandbox.clock, self.stand_in.platform)
 
 
-def _stage(bench: LedgerBench, sandbox: Sandbox) -> Stage[Ledger, LedgerEntry]:
+def _stage(
+    bench: LedgerBench, sandbox: Sandbox, kind: EntryKind = EntryKind.REFUND
+) -> Stage[Ledger, LedgerEntry]:
     ledger = bench.ledger(sandbox.session())
+
+    def entry(number: int) -> LedgerEntry:
+        if kind is EntryKind.LOST_FEE and not _takes_fees(ledger):
+            raise NotApplicable
+        return attrs.evolve(bench.entry(number), kind=kind)
+
     return inventory_stage(
         bench,
         sandbox,
         ledger,
         capabilities=ledger.capabilities,
-        order=bench.entry,
+        order=entry,
         write=ledger.post_entry,
         find=ledger.find_entry,
     )
+
+
+def _fee_stage(bench: LedgerBench, sandbox: Sandbox) -> Stage[Ledger, LedgerEntry]:
+    """What a gateway takes for a refund, booked by a ledger that says it takes fees."""
+    return _stage(bench, sandbox, EntryKind.LOST_FEE)
+
+
+def _takes_fees(ledger: Ledger) -> bool:
+    return isinstance(ledger.capabilities, LedgerCapabilities) and ledger.capabilities.fees
 
 
 async def _the_amount_is_exact(stage: Stage[Ledger, LedgerEntry]) -> None:
@@ -105,6 +124,12 @@ async def _every_kind_is_booked_or_refused(stage: Stage[Ledger, LedgerEntry]) ->
         )
         before = stage.subject.state()
         answered = await stage.attempt(entry)
+        if kind is EntryKind.LOST_FEE:
+            takes = _takes_fees(stage.subject.adapter)
+            expect(
+                takes is not isinstance(answered, Refused),
+                f"capabilities say fees={takes}, and of a fee {told(answered)}",
+            )
         expect(
             isinstance(answered, Done | Pending | Refused),
             f"a {kind.value} is to be booked, and {told(answered)}",
@@ -122,4 +147,10 @@ _PROMISES: Mapping[str, Promise[Ledger, LedgerEntry]] = {
     **promises_of_a_write(),
     "the amount that is booked is exact": _the_amount_is_exact,
     "every kind of entry is booked, or refused for a reason": _every_kind_is_booked_or_refused,
+}
+_PROMISES_OF_A_FEE: Mapping[str, Promise[Ledger, LedgerEntry]] = {
+    **promises_of_a_write(
+        leave_out=("platform and capabilities are plain values", "no secret shows in a repr")
+    ),
+    "the amount that is booked is exact": _the_amount_is_exact,
 }

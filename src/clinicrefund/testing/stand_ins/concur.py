@@ -72,7 +72,7 @@ class ConcurStandIn(StandIn):
         self.takes_negative = True
         self.page = 25
         self.tokens = IssuedTokens(first=FIRST_REFRESH_TOKEN, life=timedelta(hours=1))
-        self.expense_types = {"OFCSP"}
+        self.expense_types = {"OFCSP", "BNKFE"}
         self.payment_types = {"gWvLnGzHTCYs1kJ9"}
         self._reports: dict[str, Object] = {}
         self._entries: dict[str, Object] = {}
@@ -89,6 +89,7 @@ class ConcurStandIn(StandIn):
             user=USER,
             expense_type="OFCSP",
             payment_type="gWvLnGzHTCYs1kJ9",
+            fee_type="BNKFE",
             base_url=at(GEOLOCATION),
         )
         return Adapters(ledgers={"concur": ConcurLedger(config, session)})

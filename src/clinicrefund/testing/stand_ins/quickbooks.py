@@ -1,4 +1,4 @@
-"""A stand-in for QuickBooks Online: refund receipts, customers, queries, preferences, and rotating refresh tokens.
+"""A stand-in for QuickBooks Online: refund receipts, journal entries, customers, queries, rotating refresh tokens.
 
 Written from Intuit's reference of the Accounting API, minor version 75, and of its OAuth 2.0. The company is one of
 Intuit's sandbox.
@@ -22,6 +22,7 @@ from clinicrefund.testing.stand_ins.quickbooks_shapes import (
     Object,
     answered,
     body_of,
+    debits,
     fault,
     gateway_fault,
     stamp,
@@ -70,6 +71,7 @@ class QuickBooksStandIn(StandIn):
         self._access: dict[str, datetime] = {}
         self._customers: dict[str, Object] = {}
         self._receipts: dict[str, Object] = {}
+        self._journals: dict[str, Object] = {}
         self._kept: dict[str, _Kept] = {}
         self._made = 0
 
@@ -88,6 +90,7 @@ class QuickBooksStandIn(StandIn):
             realm=REALM,
             refund_account="35",
             refund_item="10",
+            fee_account="80",
             base_url=at(SANDBOX_URL),
             token_url=at(TOKEN_URL),
         )
@@ -123,6 +126,10 @@ class QuickBooksStandIn(StandIn):
         """All refund receipts, oldest first, amounts as `Decimal`."""
         return [deepcopy(receipt) for receipt in self._receipts.values()]
 
+    def journal_entries(self) -> Sequence[Mapping[str, Any]]:
+        """All journal entries, oldest first, amounts as `Decimal`."""
+        return [deepcopy(journal) for journal in self._journals.values()]
+
     def customers(self) -> Sequence[Mapping[str, Any]]:
         """All customers, oldest first."""
         return [deepcopy(customer) for customer in self._customers.values()]
@@ -132,7 +139,11 @@ class QuickBooksStandIn(StandIn):
             f"{one['Id']}, {one['DocNumber']}, {one['TotalAmt']:.2f} {self._currency(one)}"
             for one in self._receipts.values()
         ]
-        return {"refund receipts": receipts, "customers": list(self._customers)}
+        journals = [
+            f"{one['Id']}, {one.get('DocNumber')}, {debits(one):.2f} {self._currency(one)}"
+            for one in self._journals.values()
+        ]
+        return {"refund receipts": receipts, "journal entries": journals, "customers": list(self._customers)}
 
     # ---- routes --------------------------------------------------------------------------------------------------
 
@@ -197,6 +208,16 @@ class QuickBooksStandIn(StandIn):
                 return self._once(request, lambda: self._delete_receipt(body_of(request, self.now())))
             case _:
                 raise self._checks().refuse("2010", "the stand-in does not know this operation")
+
+    @route("POST", "/v3/company/{realm}/journalentry")
+    def create_journal(self, request: SandboxRequest) -> SandboxReply:
+        def create() -> Mapping[str, object]:
+            body = body_of(request, self.now())
+            self._checks().journal(body, [one.get("DocNumber") for one in self._journals.values()])
+            made = self._new(self._journals, {"TxnDate": stamp(self.now())[:10], **body, "Adjustment": False})
+            return {"JournalEntry": self._journals[made]}
+
+        return self._once(request, create)
 
     def no_such_route(self) -> SandboxReply:
         return fault(404, "610", "there is nothing at this address", self.now())
@@ -276,7 +297,8 @@ class QuickBooksStandIn(StandIn):
             query = Query.parse(statement)
         except QueryRefused as refused:
             raise self._checks().refuse(refused.code, str(refused)) from None
-        held = {"RefundReceipt": self._receipts, "Customer": self._customers}[query.entity]
+        kinds = {"RefundReceipt": self._receipts, "JournalEntry": self._journals, "Customer": self._customers}
+        held = kinds[query.entity]
         visible = [
             one
             for one in held.values()

@@ -12,6 +12,7 @@ FILTERABLE = {
         *("Id", "DocNumber", "TxnDate", "CustomerRef", "Balance", "PaymentType"),
         "MetaData.LastUpdatedTime",
     },
+    "JournalEntry": {"Id", "DocNumber", "TxnDate", "MetaData.LastUpdatedTime"},
     "Customer": {"Id", "DisplayName", "GivenName", "FamilyName", "PrimaryEmailAddr", "Active"},
 }
 _PAGE = 100

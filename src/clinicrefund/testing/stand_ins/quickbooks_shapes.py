@@ -1,4 +1,4 @@
-"""How QuickBooks' answers look, and what it checks in a refund receipt and a customer."""
+"""How QuickBooks' answers look, and what it checks in a refund receipt, a journal entry and a customer."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -24,6 +24,9 @@ _CUSTOMER = frozenset(
     "DisplayName GivenName FamilyName Title MiddleName Suffix PrimaryEmailAddr PrimaryPhone CompanyName Notes "
     "CurrencyRef Active Balance BalanceWithJobs BillWithParent IsProject Job Level Taxable".split()
 )
+_JOURNAL = frozenset(
+    "Adjustment CurrencyRef DocNumber ExchangeRate Line PrivateNote TxnDate TxnTaxDetail TotalAmt".split()
+)
 _OF_ANY_OBJECT = frozenset({"SyncToken", "domain", "sparse"})
 
 
@@ -42,7 +45,7 @@ class Company:
     closed_until: date | None = None
     suspended: bool = False
     accounts: dict[str, str] = attrs.field(
-        factory=lambda: {"35": "Bank", "36": "Other Current Asset", "79": "Income"}
+        factory=lambda: {"35": "Bank", "36": "Other Current Asset", "79": "Income", "80": "Expense"}
     )
     items: dict[str, str] = attrs.field(factory=lambda: {"10": "Consultation"})
     other_names: set[str] = attrs.field(factory=set[str])
@@ -117,6 +120,12 @@ def total(receipt: Object, /) -> Decimal:
     return sum((line["Amount"] for line in lines), Decimal(0))
 
 
+def debits(journal: Object, /) -> Decimal:
+    """What a journal entry moves: the sum of one side."""
+    lines = [line for line in journal["Line"] if line["JournalEntryLineDetail"].get("PostingType") == "Debit"]
+    return sum((line["Amount"] for line in lines), Decimal(0))
+
+
 # ---- checks ----------------------------------------------------------------------------------------------------
 
 
@@ -164,6 +173,32 @@ class Checks:
             and self.company.warns_of_duplicates
             and body.get("DocNumber") in numbers
         ):
+            raise self.refuse("6140", "this document number is in use")
+        self.open_on(body.get("TxnDate") or self.now.astimezone(_PACIFIC).date().isoformat())
+
+    def journal(self, body: Object, numbers: Sequence[str | None], /) -> None:
+        """A new journal entry: both sides are alike, and every line names an account."""
+        self._known(body, _JOURNAL)
+        for name in ("DocNumber", "PrivateNote"):
+            if len(body.get(name, "")) > _LENGTHS[name]:
+                raise self.refuse("2050", f"{name} is too long")
+        lines = body.get("Line", ())
+        if len(lines) < 2:
+            raise self.refuse("2020", "Line is missing")
+        sides = {"Debit": Decimal(0), "Credit": Decimal(0)}
+        for line in lines:
+            detail, amount = line.get("JournalEntryLineDetail", {}), line.get("Amount")
+            if line.get("DetailType") != "JournalEntryLineDetail" or detail.get("PostingType") not in sides:
+                raise self.refuse("2020", "PostingType is missing")
+            if not isinstance(amount, Decimal) or amount <= 0 or amount != round(amount, 2):
+                raise self.refuse("6000", "Amount is no amount")
+            if detail.get("AccountRef", {}).get("value") not in self.company.accounts:
+                raise self.refuse("2500", "AccountRef is no account")
+            sides[detail["PostingType"]] += amount
+        if sides["Debit"] != sides["Credit"]:
+            raise self.refuse("6000", "debits and credits differ")
+        self._currency(body, needed=True)
+        if self.company.warns_of_duplicates and body.get("DocNumber") in [one for one in numbers if one]:
             raise self.refuse("6140", "this document number is in use")
         self.open_on(body.get("TxnDate") or self.now.astimezone(_PACIFIC).date().isoformat())
 
