@@ -1,0 +1,49 @@
+# ruff: noqa: T201 - its job is to print
+"""``python -m tests.processes``: the long runs, each printing a report. Needs nothing but a machine.
+
+python -m tests.processes --kills 300 [--seed 1]
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from . import kills
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what is asked for; raises `AssertionError` with the story of what went wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.processes", description=__doc__)
+    parser.add_argument("--kills", type=int, default=0, help="processes killed at random moments")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    if options.kills:
+        _kills(options.kills, options.seed)
+    return 0
+
+
+def _kills(wanted: int, seed: int) -> None:
+    began = time.perf_counter()
+    with kills.place() as place:
+        print(
+            f"one case, undisturbed: {place.seconds * 1000:.0f} ms, {place.commits} commits, "
+            f"{place.requests} requests over HTTP"
+        )
+        kills.at_random(place, wanted, seed)
+        print(f"killed at {place.deaths} random moments of {place.stories} cases: {_since(began)}")
+        began = time.perf_counter()
+        deaths = kills.at_each(place)
+        died = kills.at_points(place, deaths, seed)
+        print(f"killed before and after each commit and request, {died} of {len(deaths)}: {_since(began)}")
+        asked = sum(place.asked.values())
+        print(f"{place.stories} cases, {place.deaths} deaths: each closed, every effect once;")
+        print(f"in {asked} a person had to say whether a message had gone out")
+
+
+def _since(began: float) -> str:
+    return f"{time.perf_counter() - began:.1f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
