@@ -1,5 +1,6 @@
 """How fast, how many at once, and what an answer says of when to come back: on a virtual clock."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -154,6 +155,45 @@ async def test_429_without_a_time_closes_for_the_pause_that_the_vendor_s_documen
     assert caught.value.retry_after == timedelta(seconds=30)
     assert (await acme.send(WRITE)).ok
     assert clock.now() - NOW >= timedelta(seconds=30)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("body", "headers", "wait"),
+    [
+        (b'{"message": "limit exceeded, try again after 120 seconds"}', {}, 120),
+        (b'{"message": "limit exceeded, try again after 120 seconds"}', {"retry-after": "7"}, 7),
+        (b'{"message": "limit exceeded"}', {}, 30),
+        (b"try again after 99999999 seconds", {}, 86400),
+        (b"", {}, 30),
+        (b"x" * 5000 + b"try again after 120 seconds", {}, 30),
+    ],
+)
+async def test_a_wait_that_stands_only_in_the_words_of_the_answer_is_obeyed(
+    body: bytes, headers: dict[str, str], wait: int
+) -> None:
+    clock = VirtualClock(NOW)
+    limits = Limits(words=re.compile(rb"try again after (\d+) s"), pause=timedelta(seconds=30))
+    acme = bound(Recording(clock, httpx.Response(429, content=body, headers=headers)), clock, limits)
+    with pytest.raises(RateLimited) as caught:
+        await acme.send(WRITE)
+    assert caught.value.retry_after == timedelta(seconds=wait)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", [READ, WRITE], ids=["read", "write"])
+async def test_a_quota_that_is_used_up_is_an_answer_and_holds_no_other_call_back(call: HttpCall) -> None:
+    clock = VirtualClock(NOW)
+    recording = Recording(
+        clock, httpx.Response(429, content=b'{"error": "QUOTA"}'), httpx.Response(429, content=b"slow down")
+    )
+    acme = bound(recording, clock, Limits(spent=re.compile(rb'"QUOTA"'), pause=timedelta(seconds=30)))
+    reply = await acme.send(call)
+    assert (reply.status, reply.ok, reply.body) == (429, False, b'{"error": "QUOTA"}')
+    with pytest.raises(RateLimited):
+        await acme.send(call)
+    assert len(recording.at) == 2
+    assert recording.at[-1] < 1
 
 
 @pytest.mark.anyio

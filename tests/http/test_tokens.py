@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 
@@ -68,6 +68,7 @@ class Vendor(httpx.AsyncBaseTransport):
         self.before_grant: Callable[[], object] = lambda: None
         self.expires_in: object = 3600
         self.granted_with = 200
+        self.ended_with = 401
         self.at_once = 1
         self._asking = 0
         self._all_ask = anyio.Event()
@@ -85,7 +86,7 @@ class Vendor(httpx.AsyncBaseTransport):
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         self.used.append(token)
         self.bodies.append(body)
-        return httpx.Response(200 if token in self.live else 401, json={})
+        return httpx.Response(200 if token in self.live else self.ended_with, json={})
 
     def _grant(self, request: httpx.Request, body: bytes) -> httpx.Response:
         form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
@@ -133,10 +134,15 @@ def refreshing(initial: str = "r0", account: str = "books-1") -> RefreshToken:
 
 
 def bound(
-    vendor: Vendor, clock: FakeClock, auth: Auth, store: MemoryTokenStore | None = None
+    vendor: Vendor,
+    clock: FakeClock,
+    auth: Auth,
+    store: MemoryTokenStore | None = None,
+    *,
+    token_ended: Collection[int] = (),
 ) -> BoundSession:
     session = Session(transport=vendor, tokens=store, clock=clock)
-    return session.bind("books", base_url="https://books.example/api", auth=auth)
+    return session.bind("books", base_url="https://books.example/api", auth=auth, token_ended=token_ended)
 
 
 def stored(access: str, refresh: str, version: int, clock: FakeClock, minutes: float = 60) -> Tokens:
@@ -337,6 +343,42 @@ async def test_second_401_is_refused_credentials(vendor: Vendor, clock: FakeCloc
     with pytest.raises(CredentialsRefused):
         await books.send(call)
     assert vendor.used == ["a1", "a1", "a2"]
+
+
+@pytest.mark.parametrize("call", [READ, WRITE], ids=["read", "write"])
+async def test_a_403_gets_one_new_token_where_the_vendor_tells_of_ended_ones_so(
+    vendor: Vendor, clock: FakeClock, call: HttpCall
+) -> None:
+    vendor.ended_with = 403
+    books = bound(vendor, clock, CLIENT, token_ended=(403,))
+    await books.send(READ)
+    vendor.live.clear()
+    assert (await books.send(call)).ok
+    assert vendor.used == ["a1", "a1", "a2"]
+    assert len(vendor.grants) == 2
+
+
+@pytest.mark.parametrize("call", [READ, WRITE], ids=["read", "write"])
+async def test_a_403_that_a_new_token_does_not_mend_is_an_answer_after_exactly_one(
+    vendor: Vendor, clock: FakeClock, call: HttpCall
+) -> None:
+    vendor.ended_with = 403
+    books = bound(vendor, clock, CLIENT, token_ended=(403,))
+    await books.send(READ)
+    vendor.token_answer = lambda: httpx.Response(200, json={"access_token": "other", "expires_in": 3600})
+    vendor.live.clear()
+    assert (await books.send(call)).status == 403
+    assert vendor.used == ["a1", "a1", "other"]
+    assert len(vendor.grants) == 2
+
+
+async def test_a_403_is_an_answer_at_once_where_the_vendor_means_it(vendor: Vendor, clock: FakeClock) -> None:
+    vendor.ended_with = 403
+    books = bound(vendor, clock, CLIENT)
+    await books.send(READ)
+    vendor.live.clear()
+    assert (await books.send(WRITE)).status == 403
+    assert len(vendor.grants) == 1
 
 
 # ---- rotation --------------------------------------------------------------------------------------------------

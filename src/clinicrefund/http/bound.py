@@ -4,7 +4,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict
 from urllib.parse import urlencode
@@ -21,7 +21,7 @@ from clinicrefund.errors import (
 from clinicrefund.http.addresses import Base, Strayed
 from clinicrefund.http.auth import Authorizer
 from clinicrefund.http.call import HttpCall, HttpReply
-from clinicrefund.http.limits import Closed, Throttle, retry_after
+from clinicrefund.http.limits import Closed, Throttle
 from clinicrefund.secret import Secret
 from clinicrefund.sending import Write, announce
 
@@ -68,6 +68,7 @@ class BoundSession:
         base: Base,
         headers: Mapping[str, str],
         authorizer: Authorizer | None,
+        token_ended: Collection[int],
         throttle: Throttle,
         timeout: timedelta,
         clock: "Clock",
@@ -77,6 +78,7 @@ class BoundSession:
         self._base = base
         self._headers = headers
         self._authorizer = authorizer
+        self._token_ended = frozenset({401, *token_ended})
         self._throttle = throttle
         self._seconds = timeout.total_seconds()
         self._clock = clock
@@ -86,8 +88,8 @@ class BoundSession:
         """The platform's answer: a success (2xx), or a refusal that the adapter reads (`REFUSALS`).
 
         `Unavailable`, `RateLimited` and `CredentialsRefused`: nothing happened. `OutcomeUnknown`: a write left, and no
-        clear answer came. A read is repeated a few times; a write is sent again only after a 401, with a new token,
-        because a platform that does not know the caller has done nothing for it.
+        clear answer came. A read is repeated a few times; a write is sent again only after a 401 (or what this vendor
+        says instead), with a new token, because a platform that does not know the caller has done nothing for it.
         """
         wire = self._wire(call)
         renewed = False
@@ -96,9 +98,9 @@ class BoundSession:
             try:
                 return await self._attempt(call, wire, attempt)
             except _SignedInVain as vain:
-                if renewed or self._authorizer is None or vain.authorization is None:
-                    raise vain.error from None
-                if not await self._authorizer.replace(vain.authorization):
+                if renewed or not await self._replaced(vain.authorization):
+                    if vain.reply is not None:
+                        return vain.reply
                     raise vain.error from None
                 renewed = True
             except _Passing as passing:
@@ -106,6 +108,12 @@ class BoundSession:
                     raise passing.error from None
                 await self._clock.sleep(_backoff_seconds(attempt))
                 attempt += 1
+
+    async def _replaced(self, refused: str | None) -> bool:
+        """Whether there is a chance of another token than the refused one."""
+        if self._authorizer is None or refused is None:
+            return False
+        return await self._authorizer.replace(refused)
 
     async def _attempt(self, call: HttpCall, wire: "Wire", attempt: int) -> HttpReply:
         from clinicrefund.http.transport import Broken, exchange
@@ -173,8 +181,10 @@ class BoundSession:
 
     def _reply(self, call: HttpCall, answer: "Answer", authorization: str | None) -> HttpReply:
         status = answer.status
-        if 200 <= status < 300 or status in REFUSALS | call.answers:
-            return HttpReply(
+        reply = None
+        spent = status == 429 and self._throttle.is_spent(answer.body)
+        if 200 <= status < 300 or status in REFUSALS | call.answers or spent:
+            reply = HttpReply(
                 status=status,
                 headers=answer.headers,
                 body=answer.body,
@@ -182,20 +192,21 @@ class BoundSession:
                 operation=call.operation,
                 effect=call.effect,
             )
+        if reply is not None and status not in self._token_ended:
+            return reply
         where: _Where = {
             "platform": self.platform,
             "operation": call.operation,
             "status": status,
             "request_reference": _request_reference(answer.headers),
         }
-        if status == 401:
+        if status in self._token_ended:
             refused = CredentialsRefused(
                 "the platform does not accept the credentials; nothing happened", **where
             )
-            raise _SignedInVain(refused, authorization)
+            raise _SignedInVain(refused, authorization, reply)
         if status == 429:
-            wait = retry_after(answer.headers, self._clock.now(), reset_header=self._throttle.reset_header)
-            wait = self._throttle.pause if wait is None else wait
+            wait = self._throttle.wait_of(answer.headers, answer.body)
             if wait is not None:
                 self._throttle.close_for(wait)
             raise RateLimited("the platform asked to slow down; nothing happened", retry_after=wait, **where)
@@ -240,12 +251,17 @@ class _Where(TypedDict):
 
 
 class _SignedInVain(Exception):
-    """A 401, with the authorization that it refused."""
+    """The token may have ended: the authorization that was refused, and, where the status can also mean something else,
+    the answer that it is in that case.
+    """
 
-    def __init__(self, error: CredentialsRefused, authorization: str | None, /) -> None:
-        super().__init__("401")
+    def __init__(
+        self, error: CredentialsRefused, authorization: str | None, reply: HttpReply | None, /
+    ) -> None:
+        super().__init__("the token may have ended")
         self.error = error
         self.authorization = authorization
+        self.reply = reply
 
 
 class _Passing(Exception):

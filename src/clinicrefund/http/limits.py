@@ -1,6 +1,7 @@
 """How fast and how many at once, for one platform; and what an answer says of when to come back."""
 
 import math
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,8 @@ _EPOCH_FROM = 1_000_000_000
 """A reset named by a larger number is a moment (Unix seconds), by a smaller one a wait."""
 
 _LONGEST_WAIT = timedelta(days=1)
+_LONGEST_READ = 4096
+"""Bytes of a body that are looked at for words."""
 
 
 @attrs.frozen(kw_only=True)
@@ -29,15 +32,19 @@ class Limits:
 
     ``per_second``: calls a second, as an average. ``burst``: how many may go at once after a pause, for vendors that
     count by the minute; without it one second's worth. ``concurrent``: calls under way. ``reset_header``: the header
-    that names the wait on a 429 where the vendor has no ``Retry-After``, in seconds or as a Unix time. ``pause``: the
-    wait after a 429 that names none, where the vendor's documents do.
+    that names the wait on a 429 where the vendor has no ``Retry-After``, in seconds or as a Unix time. ``words``: what
+    names it, in seconds and as the first group, in the body, where no header does. ``pause``: the wait after a 429 that
+    names none, where the vendor's documents do. ``spent``: what stands in the body of a 429 that no waiting mends, like
+    a month's quota: that one is no request to slow down, but an answer that the adapter reads.
     """
 
     per_second: float | None = None
     burst: int | None = None
     concurrent: int | None = None
     reset_header: str | None = None
+    words: re.Pattern[bytes] | None = None
     pause: timedelta | None = None
+    spent: re.Pattern[bytes] | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.per_second is not None and not (math.isfinite(self.per_second) and self.per_second > 0):
@@ -70,14 +77,25 @@ class Throttle:
     """The limits of one binding at work: a token bucket that an answer can close, and a count of calls under way."""
 
     def __init__(self, limits: Limits, clock: "Clock", /, *, patience: timedelta) -> None:
-        self.reset_header = limits.reset_header
-        self.pause = limits.pause
         self._limits = limits
         self._clock = clock
         self._patience = patience
         self._closed_until: datetime | None = None
         self._full_at: datetime | None = None
         self._under_way: RunVar[anyio.CapacityLimiter] = per_loop("calls under way")
+
+    def is_spent(self, body: bytes, /) -> bool:
+        """Whether a 429 with this body will be the same however long one waits."""
+        spent = self._limits.spent
+        return spent is not None and spent.search(body[:_LONGEST_READ]) is not None
+
+    def wait_of(self, headers: Mapping[str, str], body: bytes, /) -> timedelta | None:
+        """The wait that a 429 asks for: by its headers, its words, or the vendor's documents; None: by nothing."""
+        limits, now = self._limits, self._clock.now()
+        if (wait := retry_after(headers, now, reset_header=limits.reset_header)) is not None:
+            return wait
+        said = limits.words.search(body[:_LONGEST_READ]) if limits.words is not None else None
+        return limits.pause if said is None else _wait(said[1].decode(errors="replace"), now) or limits.pause
 
     def close_for(self, wait: timedelta, /) -> None:
         """No call leaves before that time has passed."""

@@ -1,6 +1,6 @@
 """The session: connections, tokens and limits for any number of platforms, and what binds one of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -70,13 +70,15 @@ class Session:
         base_url: str,
         headers: Mapping[str, str | Secret] = {},
         auth: Auth | None = None,
+        token_ended: Collection[int] = (),
         limits: Limits | None = None,
         timeout: timedelta | None = None,
     ) -> "BoundSession":
         """The session for one platform and account.
 
-        ``base_url`` may have a path. ``headers`` go with every call. `ConfigurationError` where an address or header
-        cannot be used.
+        ``base_url`` may have a path. ``headers`` go with every call. ``token_ended``: refusals with which this vendor
+        also tells of an ended token (403), besides 401: one new token is tried before the adapter reads them.
+        `ConfigurationError` where an address or header cannot be used.
         """
         base = Base.parse(platform, base_url)
         patience = self._timeout if timeout is None else timeout
@@ -85,6 +87,7 @@ class Session:
             base=base,
             headers=checked_headers(platform, headers),
             authorizer=None if auth is None else self._authorizer(platform, base, auth),
+            token_ended=token_ended,
             throttle=Throttle(limits or Limits(), self._clock, patience=patience),
             timeout=patience,
             clock=self._clock,
