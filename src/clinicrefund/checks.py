@@ -72,6 +72,12 @@ def in_utc(moment: datetime, /) -> datetime:
     return moment.astimezone(UTC)
 
 
+def verify_signed(by: str, reason: str, /) -> None:
+    """Refuses a person's decision without who and why: an audit must be able to say both."""
+    if not (by.strip() and reason.strip()):
+        raise InputRefused("who decides about a refund, and why, is kept with it; pass by= and reason=")
+
+
 def _cards_in(run: str) -> Iterator[str]:
     # A card's number may stand beside other digits ("4111 1111 1111 1111 12/27"): so every row of whole groups is
     # tried, the longest first.

@@ -78,6 +78,13 @@ class Scene(Rig):
     """A rig whose wire is watched, and what its platforms have told and hold."""
 
     wire: Wire
+    clinic: Clinic
+
+    def another(
+        self, *, settings: Settings | None = None, clinic: Clinic | None = None
+    ) -> RefundOrchestrator:
+        """A further worker for the same clinic, on the same journal, as another process would be."""
+        return super().another(settings=settings, clinic=clinic or self.clinic)
 
     def texts(self) -> list[str]:
         """What the clinic texted, in order."""
@@ -161,7 +168,9 @@ async def scene(
     wire = Wire(opened.transport)
     opened.transport = wire
     async with rig(journal=journal, change=change, settings=settings, sandbox=opened) as r:
-        yield Scene(sandbox=r.sandbox, journal=r.journal, refunds=r.refunds, wire=wire)
+        yield Scene(
+            sandbox=r.sandbox, journal=r.journal, refunds=r.refunds, wire=wire, clinic=change(opened.clinic())
+        )
 
 
 def policy(**rules: Any) -> Callable[[Clinic], Clinic]:

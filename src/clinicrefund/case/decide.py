@@ -40,6 +40,7 @@ from clinicrefund.case.schedule import ASKS_BEFORE_A_PERSON
 from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Audience, Choice, Moment
 from clinicrefund.case.tasks import CHOICES, IN_DOUBT
+from clinicrefund.checks import verify_signed
 from clinicrefund.errors import CommandRefused, InputRefused, PolicyError, Why
 from clinicrefund.model import AppointmentStatus, Booking
 from clinicrefund.money import Money
@@ -186,6 +187,7 @@ def approve(case: Case, now: datetime, /, *, by: str, amount: Money) -> Events:
 
 def deny(case: Case, now: datetime, /, *, by: str, reason: str) -> Events:
     """Refuses the decision: nothing goes back."""
+    verify_signed(by, reason)
     _awaiting(case)
     return (ApprovalRefused(by=by, reason=reason, at=now),)
 
@@ -205,6 +207,7 @@ def _askers(case: Case) -> set[str]:
 
 def amend(case: Case, now: datetime, /, *, refund: Money, by: str, reason: str) -> Events:
     """Sets another amount: a waiver or a correction. Once money has left it can only be more."""
+    verify_signed(by, reason)
     made = case.decision
     if made is None or stopped(case) is not None:
         raise CommandRefused(
