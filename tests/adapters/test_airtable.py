@@ -497,10 +497,23 @@ async def test_a_base_that_is_locked_is_left_alone_for_half_a_minute(desk: Desk)
 
 
 @pytest.mark.anyio
-async def test_a_quota_that_is_used_up_says_that_nothing_happened(desk: Desk) -> None:
+async def test_a_months_quota_that_is_used_up_is_a_persons_and_not_waited_for(desk: Desk) -> None:
     desk.airtable.is_over_quota = True
-    with pytest.raises(RateLimited):
-        await desk.logger.log(record())
+    start, asked = desk.sandbox.clock.now(), len(desk.airtable.requests)
+    spent = Refused(reason=RefusalReason.NOT_ALLOWED, code="PUBLIC_API_BILLING_LIMIT_EXCEEDED")
+    assert await desk.logger.log(record()) == spent
+    assert await desk.logger.find_record(record(), reference=None) == spent
+    assert len(desk.airtable.requests) == asked + 2
+    assert desk.sandbox.clock.now() - start < timedelta(seconds=5)
+    assert desk.airtable.records() == []
+
+
+@pytest.mark.anyio
+async def test_a_quota_that_is_used_up_between_question_and_write_is_refused(desk: Desk) -> None:
+    desk.airtable.words = error(429, "PUBLIC_API_BILLING_LIMIT_EXCEEDED", "made up")
+    desk.airtable.fail(Fault.REFUSED, operation=MERGE)
+    refused = await desk.logger.log(record())
+    assert refused == Refused(reason=RefusalReason.NOT_ALLOWED, code="PUBLIC_API_BILLING_LIMIT_EXCEEDED")
     assert desk.airtable.records() == []
 
 

@@ -266,6 +266,8 @@ async def test_the_message_is_told_by_its_custom_string_and_not_by_its_place(pho
         ),
         (error(403, "FORBIDDEN"), Refused(reason=RefusalReason.NOT_ALLOWED, code="FORBIDDEN")),
         (error(404, "NOT_FOUND"), Refused(reason=RefusalReason.NOT_FOUND, code="NOT_FOUND")),
+        (error(405, "NOT_FOUND"), Refused(reason=RefusalReason.NOT_FOUND, code="NOT_FOUND")),
+        (error(405, "METHOD_NOT_ALLOWED"), Refused(reason=RefusalReason.OTHER, code="METHOD_NOT_ALLOWED")),
         (SandboxReply(status=400, json={}), Refused(reason=RefusalReason.OTHER)),
     ],
 )
@@ -287,7 +289,6 @@ async def test_what_may_speak_of_an_earlier_attempt_is_unknown(phone: Phone, rep
     [
         (error(401, "UNAUTHORIZED"), CredentialsRefused),
         (error(429, "TOO_MANY_REQUESTS"), RateLimited),
-        (error(405, "NOT_FOUND"), OutcomeUnknown),
         (error(500, "INTERNAL_SERVER_ERROR"), OutcomeUnknown),
         (SandboxReply(status=502, text="<html>"), OutcomeUnknown),
         (SandboxReply(status=503, text=""), OutcomeUnknown),

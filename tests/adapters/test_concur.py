@@ -408,9 +408,34 @@ async def test_a_fee_is_an_expense_of_its_own_type_beside_the_refund(books: Book
 async def test_a_refusal_of_the_table_is_a_refusal(
     books: Books, reply: SandboxReply, meant: Outcome, operation: str
 ) -> None:
-    books.refuse_once(reply, operation)
+    books.concur.words = reply
+    books.concur.fail(Fault.REFUSED, operation=operation, times=2 if reply.status == 403 else 1)
     assert await books.ledger.post_entry(entry()) == meant
     assert books.concur.entries() == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operation", [LIST_REPORTS, CREATE_REPORT, CREATE_ENTRY])
+async def test_a_403_gets_exactly_one_new_token_and_the_entry_is_booked_once(
+    books: Books, operation: str
+) -> None:
+    """SAP's older services say so of tokens that have ended, or were revoked."""
+    await books.ledger.find_entry(entry(), reference=None)
+    tokens = books.concur.requests.count("POST /oauth2/v0/token")
+    books.refuse_once(v4_error(403, "expired"), operation)
+    assert isinstance(await books.ledger.post_entry(entry()), Done)
+    assert books.concur.requests.count("POST /oauth2/v0/token") == tokens + 1
+    assert len(books.concur.entries()) == 1
+
+
+@pytest.mark.anyio
+async def test_a_403_that_stays_is_refused_after_exactly_one_new_token(books: Books) -> None:
+    await books.ledger.find_entry(entry(), reference=None)
+    tokens = books.concur.requests.count("POST /oauth2/v0/token")
+    books.concur.words = v4_error(403, "the role")
+    books.concur.fail(Fault.REFUSED, operation=CREATE_ENTRY, times=9)
+    assert await books.ledger.post_entry(entry()) == Refused(reason=RefusalReason.NOT_ALLOWED, code="403")
+    assert books.concur.requests.count("POST /oauth2/v0/token") == tokens + 1
 
 
 @pytest.mark.anyio
@@ -444,7 +469,8 @@ async def test_a_400_in_xml_is_unknown(books: Books) -> None:
 async def test_a_question_that_is_refused_says_that_nothing_happened(
     books: Books, status: int, raised: type[Exception]
 ) -> None:
-    books.refuse_once(v3_error(status, "no"), LIST_REPORTS)
+    books.concur.words = v3_error(status, "no")
+    books.concur.fail(Fault.REFUSED, operation=LIST_REPORTS, times=2 if status == 403 else 1)
     with pytest.raises(raised):
         await books.ledger.post_entry(entry())
 

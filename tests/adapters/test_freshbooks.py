@@ -639,9 +639,16 @@ async def test_errors_in_no_shape_that_is_known_are_unknown(books: Books, errors
 
 
 @pytest.mark.anyio
-async def test_a_list_that_is_not_there_holds_nothing(books: Books) -> None:
-    books.refuse_once(failed(404, 1012, "no"), LIST)
-    assert_by_hand(books, await books.ledger.post_entry(entry()))
+@pytest.mark.parametrize(("status", "errno"), [(404, 1012), (404, 1011), (200, 1012)])
+async def test_a_list_that_is_not_there_proves_nothing_absent(books: Books, status: int, errno: int) -> None:
+    gone = failed(status, errno, "no")
+    books.refuse_once(gone, LIST)
+    with pytest.raises(Unavailable):
+        await books.ledger.post_entry(entry())
+    await booked(books)
+    books.refuse_once(gone, LIST)
+    with pytest.raises(Unavailable):
+        await books.ledger.find_entry(entry(), reference=None)
 
 
 @pytest.mark.anyio
@@ -736,9 +743,11 @@ async def test_a_refresh_that_is_refused_is_refused_credentials(books: Books, wo
 
 
 @pytest.mark.anyio
-async def test_another_account_than_the_tokens_holds_nothing_of_ours(books: Books) -> None:
+async def test_another_account_than_the_tokens_shows_nothing_and_books_nothing(books: Books) -> None:
     ledger = FreshBooksLedger(attrs.evolve(CONFIG, account="other"), books.sandbox.session())
-    assert_by_hand(books, await ledger.post_entry(entry()))
+    with pytest.raises(Unavailable):
+        await ledger.post_entry(entry())
+    assert books.paid() == 120
 
 
 # ---- configuration ---------------------------------------------------------------------------------------------

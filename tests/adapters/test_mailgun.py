@@ -256,6 +256,17 @@ async def test_a_question_that_gets_no_answer_says_nothing_and_sends_nothing(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("operation", [LISTS, LOGS, SEND])
+async def test_the_wait_that_stands_only_in_the_words_of_a_429_is_obeyed(post: Post, operation: str) -> None:
+    post.mailgun.words = error(429, "account-requests-per-sec limit exceeded, try again after 120 seconds")
+    post.mailgun.fail(Fault.REFUSED, operation=operation)
+    with pytest.raises(RateLimited) as limited:
+        await (post.find() if operation == LOGS else post.notifier.send(message()))
+    assert limited.value.retry_after == timedelta(seconds=120)
+    assert post.mailgun.messages() == []
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("status", [400, 402, 403, 404, 413])
 async def test_logs_that_are_refused_prove_nothing(post: Post, status: int) -> None:
     await post.sent()

@@ -341,7 +341,6 @@ async def test_paypal_s_own_rules_are_paypal_s_to_enforce(desk: Desk) -> None:
         (422, "PARTIAL_REFUND_NOT_ALLOWED", RefusalReason.NOT_REFUNDABLE),
         (422, "MAX_NUMBER_OF_REFUNDS_EXCEEDED", RefusalReason.NOT_REFUNDABLE),
         (422, "REFUND_IS_RESTRICTED", RefusalReason.NOT_REFUNDABLE),
-        (422, "PENDING_CAPTURE", RefusalReason.NOT_REFUNDABLE),
         (422, "REFUND_NOT_PERMITTED_DUE_TO_CHARGEBACK", RefusalReason.DISPUTED),
         (422, "TRANSACTION_DISPUTED", RefusalReason.DISPUTED),
         (422, "REFUND_FAILED_INSUFFICIENT_FUNDS", RefusalReason.NO_BALANCE),
@@ -371,6 +370,14 @@ async def test_final_refusals_have_a_reason(
     desk: Desk, status: int, issue: str, reason: RefusalReason
 ) -> None:
     assert await desk.refuse(error(status, issue)) == Refused(reason=reason, code=issue)
+
+
+@pytest.mark.anyio
+async def test_a_capture_that_is_not_settled_is_refunded_later(desk: Desk) -> None:
+    """Nothing happened, and a person has nothing to decide: it is tried again."""
+    with pytest.raises(Unavailable) as later:
+        await desk.refuse(error(422, "PENDING_CAPTURE"))
+    assert (later.value.operation, later.value.code) == ("create_refund", "PENDING_CAPTURE")
 
 
 @pytest.mark.anyio

@@ -191,6 +191,8 @@ async def test_keys_or_an_address_that_sunbit_does_not_take_are_credentials(desk
         ("PURCHASE_NOT_ALLOWED_", CredentialsRefused),
         ("LOCATION_NOT_EXIST_", Unavailable),
         ("WRONG_PURCHASE_", InputRefused),
+        ("DAILY_LIMIT_", InputRefused),
+        ("LOW_AMOUNT_", InputRefused),
         ("INTERNAL_", Unavailable),
     ],
 )
@@ -199,6 +201,20 @@ async def test_every_outcome_that_the_sandbox_can_be_made_to_give_is_told_apart(
 ) -> None:
     with pytest.raises(error):
         await desk.gateway.get_payment(f"{prefix}1")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("amount", ["110.00", "600.00"])
+async def test_a_look_up_that_is_refused_for_the_day_proves_nothing_of_a_refund(
+    desk: Desk, amount: str
+) -> None:
+    order = await desk.order(amount)
+    desk.sunbit.words = SandboxReply(status=422, json={"code": "forced", "message": "daily limit"})
+    desk.sunbit.fail(Fault.REFUSED, operation="GET")
+    assert isinstance(await desk.gateway.find_refund(order, reference=None), Unknown)
+    desk.sunbit.fail(Fault.REFUSED, operation="PUT")
+    assert isinstance(await desk.gateway.refund(order), Unknown)
+    assert desk.sunbit.refunded(desk.payment) == usd("0")
 
 
 # ---- the refund ------------------------------------------------------------------------------------------------

@@ -661,6 +661,18 @@ IN_A_200 = SandboxReply(
 
 
 @pytest.mark.anyio
+async def test_a_list_that_is_not_there_proves_nothing_absent(books: Books) -> None:
+    gone = SandboxReply(status=404, text="not here")
+    books.refuse_once(gone, LIST_NOTES)
+    with pytest.raises(Unavailable):
+        await books.ledger.find_entry(entry(), reference=None)
+    books.refuse_once(gone, LIST_NOTES)
+    with pytest.raises(Unavailable):
+        await books.ledger.post_entry(entry())
+    assert books.xero.notes() == []
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("reply", "meant"),
     [

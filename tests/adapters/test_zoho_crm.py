@@ -350,6 +350,10 @@ async def test_a_crash_between_two_writes_is_carried_on(crm: CRM, operation: str
         (failure(400, "NOT_ALLOWED", "x"), RefusalReason.NOT_ALLOWED, "NOT_ALLOWED"),
         (failure(403, "NO_PERMISSION", "x"), RefusalReason.NOT_ALLOWED, "NO_PERMISSION"),
         (failure(404, "INVALID_URL_PATTERN", "x"), RefusalReason.NOT_FOUND, "INVALID_URL_PATTERN"),
+        (failure(405, "INVALID_REQUEST_METHOD", "x"), RefusalReason.OTHER, "INVALID_REQUEST_METHOD"),
+        (failure(413, "REQUEST_TOO_LARGE", "x"), RefusalReason.OTHER, "413"),
+        (SandboxReply(status=413, text="<html>"), RefusalReason.OTHER, "413"),
+        (failure(415, "UNSUPPORTED_MEDIA_TYPE", "x"), RefusalReason.OTHER, "415"),
     ],
 )
 async def test_refusals_of_the_table(

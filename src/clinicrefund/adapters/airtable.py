@@ -51,6 +51,7 @@ _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _KIND = re.compile(r"[A-Z][A-Z0-9_]*")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _LOCKED_FOR = timedelta(seconds=30)  # after a 429, which does not say so
+_SPENT = re.compile(rb'"PUBLIC_API_BILLING_LIMIT_EXCEEDED"')  # the month's calls: waiting does not help
 _MOST = 10  # records of one case that are looked at; one is right
 _SEVERAL = "INVALID_REQUEST_UNKNOWN"  # among others of a merge that fits several records
 _REFUSALS = {
@@ -59,6 +60,7 @@ _REFUSALS = {
     404: RefusalReason.NOT_FOUND,
     413: RefusalReason.OTHER,
     422: RefusalReason.OTHER,  # a field with another name or type, an option that a select does not have, a full table
+    429: RefusalReason.NOT_ALLOWED,  # only where the month's calls are used up: the plan allows no more
 }
 
 
@@ -163,7 +165,7 @@ class AirtableLogger:
             auth=config.auth,
             # The sixth call within a second, whoever makes it, locks the base for half a minute for everybody: so
             # none in a burst, and one a second is left to staff's other integrations.
-            limits=Limits(per_second=4, burst=1, concurrent=4, pause=_LOCKED_FOR),
+            limits=Limits(per_second=4, burst=1, concurrent=4, pause=_LOCKED_FOR, spent=_SPENT),
         )
 
     async def log(self, record: CaseRecord, /) -> Outcome:
@@ -183,7 +185,8 @@ class AirtableLogger:
     async def find_record(self, record: CaseRecord, /, *, reference: str | None) -> Outcome | None:
         found = await self._found(record)
         if isinstance(found, HttpReply):
-            return None  # no such table, so no such record
+            # No such table, so no such record; a month that is used up is a person's, and at once.
+            return _refusal(found) if found.status == 429 else None
         return _standing(self._config, found, record)
 
     async def _found(self, record: CaseRecord) -> "Sequence[_Record] | HttpReply":

@@ -139,6 +139,7 @@ class ConcurLedger:
                 initial=config.refresh_token,
                 in_body=True,
             ),
+            token_ended=(403,),  # older services say so of tokens that have ended, or were revoked
             limits=Limits(per_second=2, concurrent=2),  # not published
             timeout=timedelta(seconds=60),  # within which calls are to be answered
         )

@@ -232,8 +232,10 @@ class FreshBooksLedger:
             page += 1
             query = {f"search[{name}]": value, "page": str(page), "per_page": "100"}
             listed = await self._ask(_get("payments/payments", "list_payments", query), PaymentsAnswer)
-            if listed is None:
-                break
+            if listed is None:  # what is missing of a list is not proved absent
+                raise Unavailable(
+                    "a list is gone", platform=self.platform, operation="list_payments", status=404
+                )
             pages = listed.response.result.pages
             found += [one for one in listed.response.result.payments if one.vis_state != _DELETED]
         return found

@@ -48,6 +48,7 @@ WEBHOOK_TOLERANCE = timedelta(hours=9)
 """Mailgun tries again for eight hours, and may sign all tries with the first moment."""
 _ADDRESS = re.compile(r'[^\s,;:<>()"\\]+@[^\s,;:<>()"\\@]+')
 _WRONG_URL = b"Mailgun Magnificent API"
+_WAIT = re.compile(rb"try again after (\d+) sec")  # the one place where a 429 tells it
 _PAGE = 100
 # Asked before sending: a suppressed address is answered with "Queued" all the same.
 _LISTS = {
@@ -147,7 +148,7 @@ class MailgunNotifier:
             self.platform,
             base_url=config.base_url,
             auth=Basic("api", config.api_key),
-            limits=Limits(concurrent=10),
+            limits=Limits(concurrent=10, words=_WAIT),
         )
 
     async def send(self, message: Message, /) -> Outcome:

@@ -31,7 +31,7 @@ from clinicrefund.adapters.paypal_account import (
 )
 from clinicrefund.adapters.paypal_events import EVENT_TYPES, PayPalFeed, PayPalWebhooks
 from clinicrefund.currencies import EXPONENTS
-from clinicrefund.errors import InputRefused
+from clinicrefund.errors import InputRefused, Unavailable
 from clinicrefund.http import HttpCall, HttpReply, Session
 from clinicrefund.money import Money
 from clinicrefund.orders import PaymentState, RefundOrder
@@ -70,7 +70,7 @@ _REFUSALS = {
     for reason, issues in {
         RefusalReason.TOO_OLD: "REFUND_TIME_LIMIT_EXCEEDED",
         RefusalReason.NOT_REFUNDABLE: "REFUND_NOT_ALLOWED PARTIAL_REFUND_NOT_ALLOWED REFUND_IS_RESTRICTED "
-        "MAX_NUMBER_OF_REFUNDS_EXCEEDED PENDING_CAPTURE",
+        "MAX_NUMBER_OF_REFUNDS_EXCEEDED",
         RefusalReason.DISPUTED: "REFUND_NOT_PERMITTED_DUE_TO_CHARGEBACK TRANSACTION_DISPUTED",
         RefusalReason.NO_BALANCE: "REFUND_FAILED_INSUFFICIENT_FUNDS",
         RefusalReason.BAD_ADDRESS: "PAYER_ACCOUNT_LOCKED_OR_CLOSED",
@@ -81,6 +81,7 @@ _REFUSALS = {
     }.items()
     for issue in issues.split()
 }
+_NOT_YET = "PENDING_CAPTURE"
 _BY_STATUS = {403: RefusalReason.NOT_ALLOWED, 404: RefusalReason.NOT_FOUND}
 
 
@@ -254,6 +255,11 @@ def _refusal(reply: HttpReply) -> Outcome:
     issues = [detail.issue for detail in failure.details if detail.issue] or [failure.name]
     if _MAYBE_OURS & {*issues} or reply.status == 409:
         return Unknown(why=f"PayPal answered {issues[0]}, maybe because of an earlier attempt")
+    if _NOT_YET in issues:
+        raise Unavailable(
+            "PayPal has not settled the capture yet, and did nothing; ask again later",
+            platform=reply.platform, operation=reply.operation, status=reply.status, code=_NOT_YET,
+        )  # fmt: skip
     fallback = _BY_STATUS.get(reply.status, RefusalReason.OTHER)
     return Refused(
         reason=next((_REFUSALS[one] for one in issues if one in _REFUSALS), fallback), code=issues[0]

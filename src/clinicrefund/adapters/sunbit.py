@@ -111,7 +111,10 @@ class SunbitGateway:
     async def get_payment(self, reference: str, /) -> PaymentState:
         reply = await self._send(_look_up(reference))
         if reply.status == 422:
-            raise InputRefused(f"Sunbit knows no purchase {reference}; check Payment.reference")
+            raise InputRefused(
+                f"Sunbit shows no purchase {reference}: check Payment.reference; where the day's calls are used up it "
+                "says the same, then try again tomorrow"
+            )
         purchase = reply.into(_Purchase)
         if purchase.status == "INCOMPLETE":
             raise InputRefused(

@@ -257,7 +257,7 @@ class XeroLedger:
         reply = await self.session.send(call)
         if reply.ok:
             return reply.into(shape)
-        if reply.status == 404:
+        if reply.status == 404 and not call.query:  # a document; a list that is gone proves nothing absent
             return shape()
         refused = CredentialsRefused if reply.status == 403 else Unavailable
         raise refused(

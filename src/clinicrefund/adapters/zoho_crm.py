@@ -57,6 +57,8 @@ _REFUSALS = (
         RefusalReason.OTHER,
     )
 )
+_TOO_LARGE_OR_STRANGE = (413, 415)  # of the body; without a code of their own
+_ANSWERS = frozenset({405, 415})
 _CODE = re.compile(r"[A-Z_]{1,64}")
 
 _T = TypeVar("_T")
@@ -273,11 +275,17 @@ def _marks(config: ZohoCRMConfig, record: CaseRecord, contact: str) -> Iterator[
     path = f"{_API}/Contacts/{quote(contact, safe='')}"
     if (tag := config.tags.get(record.moment)) is not None:
         body = {"tags": [{"name": tag, "color_code": None}], "over_write": False}
-        yield HttpCall.post(f"{path}/actions/add_tags", operation="add_tag", json=body, key=f"{record.key}-t")
+        yield HttpCall.post(
+            f"{path}/actions/add_tags",
+            operation="add_tag",
+            json=body,
+            key=f"{record.key}-t",
+            answers=_ANSWERS,
+        )
     if config.date_field is not None and record.moment is Moment.REFUNDED:
         data = {config.date_field: record.at.date().isoformat()}
         body = {"data": [data], "trigger": []}
-        yield HttpCall.put(path, operation="set_date", json=body, key=f"{record.key}-d")
+        yield HttpCall.put(path, operation="set_date", json=body, key=f"{record.key}-d", answers=_ANSWERS)
 
 
 def _create_note(record: CaseRecord, contact: str, line: str) -> HttpCall:
@@ -286,13 +294,15 @@ def _create_note(record: CaseRecord, contact: str, line: str) -> HttpCall:
         "Note_Title": title(record),
         "Note_Content": "\n".join([f"Refund {case_mark(record)}", *about(record), line]),
     }
-    return HttpCall.post(f"{_API}/Notes", operation="create_note", json={"data": [note]}, key=record.key)
+    return HttpCall.post(
+        f"{_API}/Notes", operation="create_note", json={"data": [note]}, key=record.key, answers=_ANSWERS
+    )
 
 
 def _update_note(record: CaseRecord, note: str, content: str) -> HttpCall:
     body = {"data": [{"Note_Content": content}]}
     path = f"{_API}/Notes/{quote(note, safe='')}"
-    return HttpCall.put(path, operation="update_note", json=body, key=record.key)
+    return HttpCall.put(path, operation="update_note", json=body, key=record.key, answers=_ANSWERS)
 
 
 # ---- readers: names as they stand on the wire ------------------------------------------------------------------
@@ -358,6 +368,8 @@ def _shown(notes: Sequence[_Note], record: CaseRecord) -> Outcome | None:
 
 
 def _outcome(reply: HttpReply) -> Outcome:
+    if reply.status in _TOO_LARGE_OR_STRANGE:
+        return Refused(reason=RefusalReason.OTHER, code=str(reply.status))
     results = reply.into(_Answer).data
     if results is not None and len(results) != 1:
         raise reply.unreadable("the answer does not hold the one result that was asked for")

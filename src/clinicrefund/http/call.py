@@ -64,6 +64,7 @@ class HttpCall:
         key: str | None = None,
         key_header: str | None = None,
         effect: bool = True,
+        answers: frozenset[int] = frozenset(),
     ) -> Self:
         """A write; with ``effect=False`` a read that the vendor wants as POST."""
         return cls(
@@ -76,6 +77,7 @@ class HttpCall:
             key=key,
             key_header=key_header,
             effect=effect,
+            answers=answers,
         )
 
     @classmethod
@@ -89,6 +91,7 @@ class HttpCall:
         json: object = None,
         form: Pairs | None = None,
         key: str | None = None,
+        answers: frozenset[int] = frozenset(),
     ) -> Self:
         """A write that sets a state."""
         return cls(
@@ -100,6 +103,7 @@ class HttpCall:
             form=form,
             key=key,
             effect=True,
+            answers=answers,
         )
 
     def encoded(self) -> tuple[str | None, bytes]:

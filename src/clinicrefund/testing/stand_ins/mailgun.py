@@ -253,7 +253,7 @@ class MailgunStandIn(StandIn):
     def rate_limited(self, retry_after: timedelta, /) -> SandboxReply:
         seconds = f"{retry_after.total_seconds():.0f}"
         reply = error(429, f"account-requests-per-sec limit exceeded, try again after {seconds} seconds")
-        return SandboxReply(status=429, json=reply.json, headers={"Retry-After": seconds})
+        return SandboxReply(status=429, json=reply.json)  # the seconds stand in its words alone
 
     def server_error(self) -> SandboxReply:
         return error(500, "Internal Server Error")
