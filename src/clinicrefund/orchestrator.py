@@ -53,10 +53,7 @@ from clinicrefund.shell.running import run
 from clinicrefund.shell.startup import check_clinic, check_journal, check_settings
 from clinicrefund.shell.steps import Work
 from clinicrefund.shell.streams import EMPTY, CaseFile, clinic_of_case, commit, read
-from clinicrefund.triggers import (
-    ByAppointment,
-    Trigger,
-)
+from clinicrefund.triggers import ByAppointment, Trigger
 
 _log = logging.getLogger("clinicrefund")
 _texts = cache(Texts)  # templates are compiled once in a process
@@ -209,11 +206,10 @@ class RefundOrchestrator:
 
     async def open_cases(self, clinic_id: str = "", /, *, limit: int = 100) -> Sequence[Case]:
         """The cases that are not closed, the longest waiting first."""
-        cases: list[Case] = []
         wanted = limit
         while True:
             names = await self._journal.due(_END_OF_TIME, limit=wanted)
-            cases = []
+            cases: list[Case] = []
             for name in names:
                 if name.startswith("case/"):
                     case = await self.case(name.removeprefix("case/"))
@@ -298,7 +294,7 @@ class RefundOrchestrator:
         async def one(name: str) -> None:
             async with limiter:
                 try:
-                    await self._work(name)
+                    await self.work(name)
                 except Exception as error:  # noqa: BLE001 - a poisoned stream must not starve the others
                     _log.error("%s could not be worked on: %s", name, type(error).__name__)
 
@@ -311,8 +307,7 @@ class RefundOrchestrator:
         """Works on what is due, and reads the feeds of the clinics it knows, until it is cancelled. What is under way
         then is found again by whoever comes next. A look-up's clinic is known once `clinic_of` was asked for it.
         """
-        if isinstance(self._clinic, Clinic):
-            await self._feeds.begin(self._clinic)
+        await self.begin()
         while True:
             try:
                 worked = await self.run_due()
@@ -322,19 +317,25 @@ class RefundOrchestrator:
             if not worked:
                 await self._clock.sleep(self._settings.poll.total_seconds())
 
-    # ---- inside ------------------------------------------------------------------------------------------------
+    async def begin(self) -> None:
+        """Makes the feeds of its one clinic due from now on, where they are not yet. `serve` begins with it."""
+        if isinstance(self._clinic, Clinic):
+            await self._feeds.begin(self._clinic)
 
-    async def _work(self, name: str) -> None:
-        kind, _, rest = name.partition("/")
+    async def work(self, stream: str, /) -> None:
+        """Works on one stream that `Journal.due` named, as `run_due` does with each: for a queue of the host's own."""
+        kind, _, rest = stream.partition("/")
         match kind:
             case "delivery":
-                await self._work_delivery(name)
+                await self._work_delivery(stream)
             case "case":
                 await self._advance(Poke(case_id=rest))
             case "feed":
-                await self._feeds.fetch(name)
+                await self._feeds.fetch(stream)
             case _:
-                _log.error("%s is due and nobody knows what it is", name)
+                _log.error("%s is due and nobody knows what it is", stream)
+
+    # ---- inside ------------------------------------------------------------------------------------------------
 
     async def _work_delivery(self, name: str) -> Case | None:
         """The first of its cases, as far as it got; None where it belongs to none."""
