@@ -10,17 +10,26 @@ from benchmarks import report
 from benchmarks.durable_cases import DURABLE_ON_POSTGRES, DURABLE_ON_SQLITE
 from benchmarks.http_write import HTTP_WRITE_ALONE, HTTP_WRITE_TOGETHER
 from benchmarks.importing import IMPORT_PACKAGE, IMPORT_STRIPE_ADAPTER
+from benchmarks.large_journal import LARGE_POSTGRES, LARGE_SQLITE
 from benchmarks.measuring import Scale, measure
+from benchmarks.memory_in_flight import MEMORY_IN_FLIGHT
+from benchmarks.seven_platforms import SEVEN_PLATFORMS
+from benchmarks.slow_vendors import SLOW_VENDORS
 from benchmarks.stripe_webhook import STRIPE_WEBHOOK
 
 ROWS = (
     DURABLE_ON_SQLITE,
     DURABLE_ON_POSTGRES,
+    SEVEN_PLATFORMS,
     HTTP_WRITE_ALONE,
     HTTP_WRITE_TOGETHER,
+    SLOW_VENDORS,
     STRIPE_WEBHOOK,
     IMPORT_PACKAGE,
     IMPORT_STRIPE_ADAPTER,
+    LARGE_SQLITE,
+    LARGE_POSTGRES,
+    MEMORY_IN_FLIGHT,
 )
 
 

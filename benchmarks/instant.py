@@ -5,6 +5,7 @@ gateway for the payment, and refund it; book the refund; note it in the EHR's bi
 write the record. Eight steps, each journaled before and after, each with the look-ups that the library makes by itself.
 """
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -177,6 +178,7 @@ class Practice:
         self.chat = Line(seconds, platform="fake_chat", channel=Channel.TEAM)
         self.sheet = Sheet(seconds)
         self._bookings: dict[str, Booking] = {}
+        self._run = time.time_ns() // 1000  # a journal that is kept has the visits of earlier runs
 
     @property
     def platforms(self) -> Sequence[Platform]:
@@ -198,9 +200,9 @@ class Practice:
     def cancelled(self, count: int, /) -> Sequence[AppointmentCancelled]:
         """So many further visits, booked, paid and now cancelled by the patient."""
         first = len(self._bookings)
-        return [self._cancelled(number) for number in range(first, first + count)]
+        return [self._cancelled(f"{self._run}{number:06d}") for number in range(first, first + count)]
 
-    def _cancelled(self, number: int) -> AppointmentCancelled:
+    def _cancelled(self, number: str) -> AppointmentCancelled:
         now, name = datetime.now(UTC), f"A-{number}"
         visit = Appointment(
             appointment_id=name, starts_at=now + timedelta(days=3), booked_at=now - timedelta(days=9)
@@ -211,7 +213,7 @@ class Practice:
                 patient_id=f"P-{number}",
                 name="Sam Doe",
                 email=f"p{number}@example.com",
-                phone=f"+1555{number:07d}",
+                phone=f"+1555{number[-7:]}",
             ),
             payments=(Payment(payment_id="p1", gateway="pay", reference=f"ch_{number}", amount=PRICE),),
             references=(Reference("fake_ehr", "appointment", f"e{number}"),),
