@@ -1,113 +1,117 @@
 """clinicrefund: from a cancelled clinic appointment to a correct, booked, told and provable refund: once."""
 
-from clinicrefund.allocation import Allocation
-from clinicrefund.case.events import Effect, EndReason, TaskKind
-from clinicrefund.case.state import Case, Step, Task
-from clinicrefund.case.status import Audience, CaseStatus, Choice, EntryKind, Moment, MoneyState
-from clinicrefund.clinic import Clinic, Disclosure
-from clinicrefund.clock import MachineClock
-from clinicrefund.errors import (
-    CaseNotFound,
-    ClinicRefundError,
-    CommandRefused,
-    ConfigurationError,
-    CredentialsRefused,
-    InputRefused,
-    JournalConflict,
-    JournalError,
-    OutcomeUnknown,
-    PlatformError,
-    PolicyError,
-    RateLimited,
-    Unavailable,
-    WebhookRejected,
-    Why,
-)
-from clinicrefund.history import Anchor, History, Verified
-from clinicrefund.model import (
-    Actor,
-    Appointment,
-    AppointmentStatus,
-    Booking,
-    Channel,
-    Patient,
-    Payment,
-    Reference,
-    Role,
-)
-from clinicrefund.money import Money, Percent
-from clinicrefund.notice import BusinessDays, ByTime
-from clinicrefund.orchestrator import RefundOrchestrator
-from clinicrefund.orders import (
-    AppointmentUpdate,
-    BillingNote,
-    Button,
-    CaseRecord,
-    LedgerEntry,
-    Message,
-    PaymentState,
-    RefundOrder,
-)
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
-from clinicrefund.policy import CancellationPolicy, Decision, DecisionInputs
-from clinicrefund.ports import (
-    EHR,
-    FOREVER,
-    Adapter,
-    Append,
-    Bookings,
-    Capabilities,
-    Clock,
-    EHRCapabilities,
-    Feed,
-    GatewayCapabilities,
-    Journal,
-    Ledger,
-    LedgerCapabilities,
-    Logger,
-    Lookup,
-    Notifier,
-    Page,
-    PaymentGateway,
-    Platform,
-    Received,
-    Record,
-    Tokens,
-    TokenStore,
-    WebhookReply,
-    WebhookRequest,
-    WebhookSource,
-)
-from clinicrefund.quote import Quote
-from clinicrefund.reasons import Reason, Rule
-from clinicrefund.requests import CancellationRules
-from clinicrefund.secret import Secret
-from clinicrefund.settings import Settings
-from clinicrefund.shell.intake import accepting
-from clinicrefund.tiers import Tier
-from clinicrefund.triggers import (
-    About,
-    AppointmentCancelled,
-    AppointmentChanged,
-    AppointmentMissed,
-    AppointmentReinstated,
-    AppointmentRescheduled,
-    ApprovalAnswered,
-    ByAppointment,
-    ByContact,
-    ByPayment,
-    ByReference,
-    CancellationRequested,
-    Clue,
-    Delivery,
-    DeliveryReported,
-    DisputeReported,
-    OptedOut,
-    RefundReported,
-    RefundState,
-    ToldBy,
-    Trigger,
-)
+import typing
+from importlib import import_module
+
+if typing.TYPE_CHECKING:
+    from clinicrefund.allocation import Allocation
+    from clinicrefund.case.events import Effect, EndReason, TaskKind
+    from clinicrefund.case.state import Case, Step, Task
+    from clinicrefund.case.status import Audience, CaseStatus, Choice, EntryKind, Moment, MoneyState
+    from clinicrefund.clinic import Clinic, Disclosure
+    from clinicrefund.clock import MachineClock
+    from clinicrefund.errors import (
+        CaseNotFound,
+        ClinicRefundError,
+        CommandRefused,
+        ConfigurationError,
+        CredentialsRefused,
+        InputRefused,
+        JournalConflict,
+        JournalError,
+        OutcomeUnknown,
+        PlatformError,
+        PolicyError,
+        RateLimited,
+        Unavailable,
+        WebhookRejected,
+        Why,
+    )
+    from clinicrefund.history import Anchor, History, Verified
+    from clinicrefund.model import (
+        Actor,
+        Appointment,
+        AppointmentStatus,
+        Booking,
+        Channel,
+        Patient,
+        Payment,
+        Reference,
+        Role,
+    )
+    from clinicrefund.money import Money, Percent
+    from clinicrefund.notice import BusinessDays, ByTime
+    from clinicrefund.orchestrator import RefundOrchestrator
+    from clinicrefund.orders import (
+        AppointmentUpdate,
+        BillingNote,
+        Button,
+        CaseRecord,
+        LedgerEntry,
+        Message,
+        PaymentState,
+        RefundOrder,
+    )
+    from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+    from clinicrefund.policy import CancellationPolicy, Decision, DecisionInputs
+    from clinicrefund.ports import (
+        EHR,
+        FOREVER,
+        Adapter,
+        Append,
+        Bookings,
+        Capabilities,
+        Clock,
+        EHRCapabilities,
+        Feed,
+        GatewayCapabilities,
+        Journal,
+        Ledger,
+        LedgerCapabilities,
+        Logger,
+        Lookup,
+        Notifier,
+        Page,
+        PaymentGateway,
+        Platform,
+        Received,
+        Record,
+        Tokens,
+        TokenStore,
+        WebhookReply,
+        WebhookRequest,
+        WebhookSource,
+    )
+    from clinicrefund.quote import Quote
+    from clinicrefund.reasons import Reason, Rule
+    from clinicrefund.requests import CancellationRules
+    from clinicrefund.secret import Secret
+    from clinicrefund.settings import Settings
+    from clinicrefund.shell.intake import accepting
+    from clinicrefund.tiers import Tier
+    from clinicrefund.triggers import (
+        About,
+        AppointmentCancelled,
+        AppointmentChanged,
+        AppointmentMissed,
+        AppointmentReinstated,
+        AppointmentRescheduled,
+        ApprovalAnswered,
+        ByAppointment,
+        ByContact,
+        ByPayment,
+        ByReference,
+        CancellationRequested,
+        Clue,
+        Delivery,
+        DeliveryReported,
+        DisputeReported,
+        OptedOut,
+        RefundReported,
+        RefundState,
+        ToldBy,
+        Trigger,
+    )
 
 __version__ = "0.1.0"
 
@@ -235,3 +239,60 @@ __all__ = [
     "__version__",
     "accepting",
 ]
+
+# A name is loaded when it is first asked for: whoever wants one adapter, or the type of one error, does not pay for the
+# whole (measured: a fifth of a second on a slow machine). The imports above say the same to type checkers and readers.
+_HOMES: typing.Final = {
+    "allocation": "Allocation",
+    "case.events": "Effect EndReason TaskKind",
+    "case.state": "Case Step Task",
+    "case.status": "Audience CaseStatus Choice EntryKind Moment MoneyState",
+    "clinic": "Clinic Disclosure",
+    "clock": "MachineClock",
+    "errors": (
+        "CaseNotFound ClinicRefundError CommandRefused ConfigurationError CredentialsRefused "
+        "InputRefused JournalConflict JournalError OutcomeUnknown PlatformError PolicyError "
+        "RateLimited Unavailable WebhookRejected Why"
+    ),
+    "history": "Anchor History Verified",
+    "model": "Actor Appointment AppointmentStatus Booking Channel Patient Payment Reference Role",
+    "money": "Money Percent",
+    "notice": "BusinessDays ByTime",
+    "orchestrator": "RefundOrchestrator",
+    "orders": "AppointmentUpdate BillingNote Button CaseRecord LedgerEntry Message PaymentState RefundOrder",
+    "outcomes": "Done Outcome Pending RefusalReason Refused Unknown WaitsFor",
+    "policy": "CancellationPolicy Decision DecisionInputs",
+    "ports": (
+        "EHR FOREVER Adapter Append Bookings Capabilities Clock EHRCapabilities Feed "
+        "GatewayCapabilities Journal Ledger LedgerCapabilities Logger Lookup Notifier Page "
+        "PaymentGateway Platform Received Record Tokens TokenStore WebhookReply WebhookRequest "
+        "WebhookSource"
+    ),
+    "quote": "Quote",
+    "reasons": "Reason Rule",
+    "requests": "CancellationRules",
+    "secret": "Secret",
+    "settings": "Settings",
+    "shell.intake": "accepting",
+    "tiers": "Tier",
+    "triggers": (
+        "About AppointmentCancelled AppointmentChanged AppointmentMissed AppointmentReinstated "
+        "AppointmentRescheduled ApprovalAnswered ByAppointment ByContact ByPayment ByReference "
+        "CancellationRequested Clue Delivery DeliveryReported DisputeReported OptedOut "
+        "RefundReported RefundState ToldBy Trigger"
+    ),
+}
+_HOME_OF: typing.Final = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
