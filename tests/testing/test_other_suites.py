@@ -7,11 +7,12 @@ import pytest
 
 from clinicrefund.case.status import EntryKind
 from clinicrefund.errors import InputRefused, OutcomeUnknown
-from clinicrefund.http import Session
+from clinicrefund.http import HttpCall, Session
 from clinicrefund.model import Appointment, AppointmentStatus
 from clinicrefund.money import Money
 from clinicrefund.orders import AppointmentUpdate, BillingNote, CaseRecord, LedgerEntry, Message
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, WaitsFor
+from clinicrefund.ports import FOREVER, LedgerCapabilities, Lookup
 from clinicrefund.testing import (
     Adapters,
     Reach,
@@ -54,6 +55,67 @@ class BooksAgain(OfficeLedger):
     async def post_entry(self, entry: LedgerEntry, /) -> Outcome:
         self.count = getattr(self, "count", 0) + 1
         return await super().post_entry(attrs.evolve(entry, step_id=f"{entry.step_id}-{self.count}"))
+
+
+class TakesFees(OfficeLedger):
+    """Good: it says so."""
+
+    capabilities = LedgerCapabilities(repeatable_for=FOREVER, lookup=Lookup.ABSENCE, fees=True)
+
+
+class OnlySaysThatItTakesFees(TakesFees):
+    async def post_entry(self, entry: LedgerEntry, /) -> Outcome:
+        if entry.kind is EntryKind.LOST_FEE:
+            return Refused(reason=RefusalReason.UNSUPPORTED)
+        return await super().post_entry(entry)
+
+
+class RoundsFees(TakesFees):
+    async def post_entry(self, entry: LedgerEntry, /) -> Outcome:
+        whole = Money(minor_units=entry.amount.minor_units // 100 * 100, currency=entry.amount.currency)
+        fee = entry.kind is EntryKind.LOST_FEE
+        return await super().post_entry(attrs.evolve(entry, amount=whole) if fee else entry)
+
+
+class KeepsThreeBooks(OfficeLedger):
+    """Good: an entry takes three writes, and counts only where all of them were made."""
+
+    books = ("entries", "copies", "totals")
+
+    async def post_entry(self, entry: LedgerEntry, /) -> Outcome:
+        values = {"amount": str(entry.amount.to_decimal()), "status": "kept"}
+        outcome: Outcome = Done(reference=entry.step_id)
+        for book in self.books:
+            outcome = await self.line.put(book, entry.step_id, values)
+            if not isinstance(outcome, Done):
+                return outcome
+        return outcome
+
+    async def find_entry(self, entry: LedgerEntry, /, *, reference: str | None) -> Outcome | None:
+        found = [await self.line.find(book, reference or entry.step_id) for book in self.books]
+        return next((one for one in found if not isinstance(one, Done)), found[0])
+
+
+class BelievesAnyPageInTheMiddle(KeepsThreeBooks):
+    async def post_entry(self, entry: LedgerEntry, /) -> Outcome:
+        values = {"amount": str(entry.amount.to_decimal()), "status": "kept"}
+        first = await self.line.put("entries", entry.step_id, values)
+        if not isinstance(first, Done):
+            return first
+        path = f"/copies/{entry.step_id}"
+        await self.line.session.send(
+            HttpCall.put(path, operation="copies", json=values)
+        )  # and reads no answer
+        return await self.line.put("totals", entry.step_id, values)
+
+
+class LooksAtTheLastAlone(KeepsThreeBooks):
+    """Where the last stands, the others need not: it was written in the wrong order."""
+
+    books = ("totals", "copies", "entries")
+
+    async def find_entry(self, entry: LedgerEntry, /, *, reference: str | None) -> Outcome | None:
+        return await self.line.find("totals", reference or entry.step_id)
 
 
 class TellsTheWrongVisit(OfficeEHR):
@@ -166,6 +228,11 @@ async def test_a_good_adapter_passes(suite: Suite) -> None:
     assert len(report.checks) > 15
 
 
+@pytest.mark.parametrize("ledger", [KeepsThreeBooks, TakesFees])
+async def test_a_good_ledger_of_three_writes_or_with_fees_passes(ledger: type[OfficeLedger]) -> None:
+    (await check_ledger(stand_in_with(ledger=ledger))).raise_if_failed()
+
+
 async def test_what_a_person_does_by_hand_passes() -> None:
     (await check_ehr(stand_in_with(ehr=NotesByHand))).raise_if_failed()
 
@@ -175,6 +242,18 @@ BROKEN: list[tuple[Suite, Callable[[], StandIn], str]] = [
     (check_ledger, stand_in_with(ledger=BooksReversalsByHalf), "every kind of entry"),
     (check_ledger, stand_in_with(ledger=FindsNoEntry), "what was sent is found"),
     (check_ledger, stand_in_with(ledger=BooksAgain), "the same order under the same key"),
+    (check_ledger, stand_in_with(ledger=OnlySaysThatItTakesFees), "every kind of entry"),
+    (check_ledger, stand_in_with(ledger=RoundsFees), "a fee: the amount that is booked is exact"),
+    (
+        check_ledger,
+        stand_in_with(ledger=BelievesAnyPageInTheMiddle),
+        "an answer of somebody else is neither done nor refused (part 2 of 3)",
+    ),
+    (
+        check_ledger,
+        stand_in_with(ledger=LooksAtTheLastAlone),
+        "an error after the effect is unknown (part 1 of 3)",
+    ),
     (check_ehr, stand_in_with(ehr=TellsTheWrongVisit), "a visit is told as it is"),
     (check_ehr, stand_in_with(ehr=InventsVisits), "a visit that is not there is refused"),
     (check_ehr, stand_in_with(ehr=OnlySaysSo), "what was set is read back"),

@@ -86,6 +86,8 @@ class Stage(Generic[_A_co, _O]):
     """Which of its parts a fault meets, where one write needs several."""
     met: object = None
     """What the vendor held when the fault came."""
+    build: "Callable[[], Stage[_A_co, _O]] | None" = None
+    """Sets up another one like it."""
     _coming: tuple[Fault, int] | None = None
 
     async def attempt(self, order: _O, fault: Fault | None = None, /, *, times: int = 1) -> Attempt:
@@ -109,6 +111,15 @@ class Stage(Generic[_A_co, _O]):
             raise NotApplicable
         self.wait(self.subject.capabilities.visible_after + timedelta(seconds=1))
         return await self.subject.find(order, reference=reference)
+
+    async def undisturbed(self) -> object:
+        """What the vendor would hold after the first order, had nothing gone wrong."""
+        if self.build is None:
+            raise NotApplicable
+        fresh = self.build()
+        async with fresh.sandbox:
+            await fresh.attempt(await fresh.subject.order(1))
+            return fresh.subject.state()
 
     def wait(self, by: timedelta, /) -> None:
         """Virtual time passes."""
@@ -174,7 +185,7 @@ async def _check(
 ) -> Check | None:
     async def on_a_stage() -> None:
         stage = build()
-        stage.part, stage.parts = part, parts
+        stage.part, stage.parts, stage.build = part, parts, build
         async with stage.sandbox:
             await promise(stage)
 
