@@ -16,7 +16,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -26,6 +26,7 @@ import attrs
 from clinicrefund.adapters.mailgun_inbound import asked
 from clinicrefund.checks import filled
 from clinicrefund.http import Basic, HttpCall, HttpReply, Limits, Session, Unreadable, structure_value
+from clinicrefund.http.decoding import unix_moment
 from clinicrefund.http.forms import form_pairs, signed_inside
 from clinicrefund.http.signatures import verify_hmac, verify_timestamp
 from clinicrefund.model import Channel
@@ -357,7 +358,7 @@ def _told(event: Mapping[str, Any]) -> Iterator[Trigger]:
     kind, moment, name = event.get("event"), event.get("timestamp"), event.get("id")
     if not isinstance(moment, int | Decimal) or not isinstance(name, str):
         raise Unreadable("the event has no id or no time")
-    at, delivery_id = datetime.fromtimestamp(float(moment), UTC), f"mailgun:{name}"
+    at, delivery_id = unix_moment(moment), f"mailgun:{name}"
     gone = kind == "rejected" or (kind == "failed" and event.get("severity") == "permanent")
     reference, key = _reference(event), _within(event, "user-variables", REF)
     if reference and (gone or kind == "delivered"):

@@ -13,7 +13,7 @@ refund that waits for the payer, releasing an authorization that was never captu
 
 import os
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Generic, Self, TypeVar
@@ -23,6 +23,7 @@ import attrs
 from clinicrefund.currencies import EXPONENTS
 from clinicrefund.errors import InputRefused
 from clinicrefund.http import Bearer, BoundSession, HttpCall, HttpReply, Limits, Session, structure_value
+from clinicrefund.http.decoding import unix_moment
 from clinicrefund.http.signatures import verify_timed_header
 from clinicrefund.money import Money
 from clinicrefund.orders import PaymentState, RefundOrder
@@ -331,7 +332,7 @@ def _outcome(refund: _Refund, order: RefundOrder) -> Outcome:
         return Unknown(why=f"Stripe refund {refund.id} is of another payment than the order")
     match refund.status:
         case "succeeded":
-            at = datetime.fromtimestamp(refund.created, UTC) if refund.created else None
+            at = unix_moment(refund.created) if refund.created else None
             return Done(reference=refund.id, at=at)
         case "pending" if refund.pending_reason == "insufficient_funds":
             task = "The Stripe balance is too low for the refund: add funds, and it goes out by itself."
@@ -357,7 +358,7 @@ def _refusal(reply: HttpReply) -> Outcome:
 
 
 def _triggers(event: _Event) -> Iterator[Trigger]:
-    at, delivery_id = datetime.fromtimestamp(event.created, UTC), f"stripe:{event.id}"
+    at, delivery_id = unix_moment(event.created), f"stripe:{event.id}"
     if event.type in REFUND_EVENTS:  # its status decides, not the event's name
         refund = structure_value(event.data.get("object"), _Refund)
         yield RefundReported(

@@ -1,10 +1,11 @@
 """JSON from outside, into attrs classes that name only what is read. Numbers come as `Decimal`, never as float."""
 
 import json
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from clinicrefund.errors import ClinicRefundError
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 _T = TypeVar("_T")
+
+_MOST_PLACES = 3
+"""Where more does not fit, the rest is not looked at: each misfit costs far more than a value that fits."""
 
 
 class Unreadable(ClinicRefundError):
@@ -34,8 +38,16 @@ def structure_value(value: object, shape: type[_T], /) -> _T:
     try:
         return _converter().structure(value, shape)
     except Exception as misfit:  # noqa: BLE001 - cattrs raises groups that hold the values: only the places may leave
-        places = "; ".join(line.rpartition(" @ ")[2] for line in transform_error(misfit)[:3])
+        places = "; ".join(line.rpartition(" @ ")[2] for line in transform_error(misfit)[:_MOST_PLACES])
         raise Unreadable(f"the body does not have the expected shape at {places}") from None
+
+
+def unix_moment(seconds: float | Decimal, /) -> datetime:
+    """The moment of so many seconds after the start of 1970, in UTC. `Unreadable` where no calendar reaches it."""
+    try:
+        return datetime.fromtimestamp(float(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise Unreadable("the body holds a moment that is in no calendar") from None
 
 
 @cache
@@ -49,7 +61,63 @@ def _converter() -> "Converter":
     converter.register_structure_hook(Decimal, _number)
     converter.register_structure_hook_func(lambda shape: shape is object, lambda value, _: value)
     converter.register_structure_hook(datetime, _moment)
+    converter.register_structure_hook_factory(_is_row, _row_reader)
+    converter.register_structure_hook_factory(_is_table, _table_reader)
     return converter
+
+
+def _is_row(shape: Any) -> bool:
+    origin = get_origin(shape)
+    return origin in (list, Sequence, set, frozenset) or (origin is tuple and get_args(shape)[1:] == (...,))
+
+
+def _row_reader(shape: Any, converter: "Converter") -> Callable[[Any, Any], Any]:
+    """Of a JSON list alone: cattrs would take a text for the list of its letters."""
+    origin, kind = get_origin(shape), get_args(shape)[0]
+    made = tuple if origin is Sequence else origin
+
+    def read(value: Any, _: object) -> Any:
+        if not isinstance(value, list):
+            raise TypeError("not a list")
+        return made(each for _, each in _fitting(converter, shape, kind, enumerate(value)))
+
+    return read
+
+
+def _is_table(shape: Any) -> bool:
+    return get_origin(shape) in (dict, Mapping)
+
+
+def _table_reader(shape: Any, converter: "Converter") -> Callable[[Any, Any], Any]:
+    """Of a JSON object alone. Its keys are the sender's words: where one does not fit, none is named."""
+    _, kind = get_args(shape)
+
+    def read(value: Any, _: object) -> Any:
+        if not isinstance(value, dict):
+            raise TypeError("not an object")
+        return {_text(key, str): one for key, one in _fitting(converter, shape, kind, value.items())}
+
+    return read
+
+
+def _fitting(
+    converter: "Converter", shape: Any, kind: Any, pairs: Iterable[tuple[Any, Any]]
+) -> Iterator[tuple[Any, Any]]:
+    from cattrs.errors import IterableValidationError, IterableValidationNote
+
+    read = converter.get_structure_hook(kind)
+    misfits: list[Exception] = []
+    for place, value in pairs:
+        try:
+            yield place, read(value, kind)
+        except Exception as misfit:  # noqa: BLE001 - as above: only the places may leave
+            shown = place if isinstance(place, int) else "*"
+            misfit.__notes__ = [*getattr(misfit, "__notes__", ()), IterableValidationNote("", shown, kind)]
+            misfits.append(misfit)
+            if len(misfits) == _MOST_PLACES:
+                break
+    if misfits:
+        raise IterableValidationError("it does not fit", misfits, shape)
 
 
 def _text(value: Any, _: object) -> str:
