@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
 from clinicrefund.errors import ClinicRefundError
 
@@ -79,7 +79,9 @@ def _row_reader(shape: Any, converter: "Converter") -> Callable[[Any, Any], Any]
     def read(value: Any, _: object) -> Any:
         if not isinstance(value, list):
             raise TypeError("not a list")
-        return made(each for _, each in _fitting(converter, shape, kind, enumerate(value)))
+        pairs = enumerate(cast("list[object]", value))
+        row: Any = made(each for _, each in _fitting(converter, shape, kind, pairs))
+        return row
 
     return read
 
@@ -95,7 +97,8 @@ def _table_reader(shape: Any, converter: "Converter") -> Callable[[Any, Any], An
     def read(value: Any, _: object) -> Any:
         if not isinstance(value, dict):
             raise TypeError("not an object")
-        return {_text(key, str): one for key, one in _fitting(converter, shape, kind, value.items())}
+        pairs = cast("dict[str, object]", value).items()
+        return {_text(key, str): one for key, one in _fitting(converter, shape, kind, pairs)}
 
     return read
 
@@ -117,7 +120,8 @@ def _fitting(
             if len(misfits) == _MOST_PLACES:
                 break
     if misfits:
-        raise IterableValidationError("it does not fit", misfits, shape)
+        # Its `__new__` takes a third argument, the class; pyright looks at that of ExceptionGroup.
+        raise IterableValidationError("it does not fit", misfits, shape)  # pyright: ignore[reportCallIssue]
 
 
 def _text(value: Any, _: object) -> str:
