@@ -18,6 +18,7 @@ import attrs
 from clinicrefund.adapters.calendly_account import BASE_URL, CalendlyConfig
 from clinicrefund.checks import mask_card_numbers
 from clinicrefund.errors import CredentialsRefused
+from clinicrefund.feed_pass import FeedPass
 from clinicrefund.http import (
     HttpCall,
     HttpReply,
@@ -89,22 +90,20 @@ class CalendlyFeed:
         )
 
     async def fetch(self, cursor: str | None, /, *, now: datetime) -> Page:
-        since, began, after = (cursor or "||").split("|")
-        if not after:
-            began = now.isoformat()
-            if self._config.webhook_url:
-                await self._subscribe(self._config.webhook_url)
-        last = datetime.fromisoformat(since) if since else None
-        call = _list_events(self._config.organization, last, began, after)
+        reading = FeedPass.of(cursor, first="", now=now.isoformat())
+        if not reading.page and self._config.webhook_url:
+            await self._subscribe(self._config.webhook_url)
+        last = datetime.fromisoformat(reading.since) if reading.since else None
+        call = _list_events(self._config.organization, last, reading.began, reading.page)
         page = (await self._asked(call)).into(_List[_Event])
         triggers: list[Trigger] = []
         for event in page.collection:
             triggers += await self._called_off_in(event) if _is_new(event, last) else []
         if (following := page.pagination.next_page_token) is not None:
-            return Page(triggers=tuple(triggers), cursor=f"{since}|{began}|{following}", more=True)
-        # Each cursor that moves is a record in the host's journal: twice a day is enough, within the overlap.
-        moves = last is None or datetime.fromisoformat(began) - last >= _OVERLAP / 2
-        return Page(triggers=tuple(triggers), cursor=f"{began if moves else since}||")
+            return Page(triggers=tuple(triggers), cursor=reading.to(following), more=True)
+        # Twice a day is enough, within the overlap.
+        moves = last is None or datetime.fromisoformat(reading.began) - last >= _OVERLAP / 2
+        return Page(triggers=tuple(triggers), cursor=reading.over(moves=moves))
 
     async def _called_off_in(self, event: "_Event") -> list[Trigger]:
         found: list[Trigger] = []

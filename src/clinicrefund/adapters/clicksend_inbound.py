@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 
 from clinicrefund.adapters.clicksend_account import ClickSendConfig, told
+from clinicrefund.feed_pass import FeedPass
 from clinicrefund.http import Basic, HttpCall, Limits, Session
 from clinicrefund.http.forms import form_pairs
 from clinicrefund.http.signatures import verify_shared_secret
@@ -77,24 +78,26 @@ class ClickSendFeed:
         )
 
     async def fetch(self, cursor: str | None, /, *, now: datetime) -> Page:
-        since, until, number = (cursor or f"{now.timestamp():.0f}||").split("|")
-        if not number:
-            until, number = f"{now.timestamp():.0f}", "1"
-        page = told(await self.session.send(_list_between(since, until, number)), _History).data
+        seconds = f"{now.timestamp():.0f}"
+        reading = FeedPass.of(cursor, first=seconds, now=seconds)
+        number = int(reading.page or 1)
+        page = told(
+            await self.session.send(_list_between(reading.since, reading.began, number)), _History
+        ).data
         triggers = tuple(trigger for row in page.data for trigger in _told(_plain(row), self._words, now))
-        if int(number) < page.last_page:
-            return Page(triggers=triggers, cursor=f"{since}|{until}|{int(number) + 1}", more=True)
-        # Each cursor that moves is a record in the host's journal: twice a day is enough, within the overlap.
-        moves = int(until) - int(since) >= _OVERLAP / 2
-        return Page(triggers=triggers, cursor=f"{until if moves else since}||")
+        if number < page.last_page:
+            return Page(triggers=triggers, cursor=reading.to(number + 1), more=True)
+        # Twice a day is enough, within the overlap.
+        moves = int(reading.began) - int(reading.since) >= _OVERLAP / 2
+        return Page(triggers=triggers, cursor=reading.over(moves=moves))
 
 
-def _list_between(since: str, until: str, number: str) -> HttpCall:
+def _list_between(since: str, until: str, number: int) -> HttpCall:
     query = {
         "date_from": str(int(since) - _OVERLAP),
         "date_to": until,
         "order_by": "date:asc",
-        "page": number,
+        "page": str(number),
         "limit": str(_PAGE),
     }
     return HttpCall.get("/v3/sms/history", operation="list_between", query=query)

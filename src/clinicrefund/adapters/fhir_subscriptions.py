@@ -26,6 +26,7 @@ from clinicrefund.adapters.fhir_server import (
     reference_of,
 )
 from clinicrefund.errors import ConfigurationError
+from clinicrefund.feed_pass import FeedPass
 from clinicrefund.http import HttpCall, Session, Unreadable, structure_value
 from clinicrefund.http.signatures import verify_shared_secret
 from clinicrefund.model import AppointmentStatus
@@ -51,20 +52,18 @@ class FHIRFeed(FHIRServer):
     every = timedelta(minutes=5)
 
     async def fetch(self, cursor: str | None, /, *, now: datetime) -> Page:
-        since, began, after = (cursor or f"{now.isoformat()}||").split("|", 2)
-        began = began if after else now.isoformat()
-        last = datetime.fromisoformat(since)
-        reply = await self.send(_list_changed(last, after))
-        if after and reply.status in (404, 410):  # the server has forgotten the pages: from the start
-            return Page(triggers=(), cursor=f"{since}||", more=True)
+        reading = FeedPass.of(cursor, first=now.isoformat(), now=now.isoformat())
+        last = datetime.fromisoformat(reading.since)
+        reply = await self.send(_list_changed(last, reading.page))
+        if reading.page and reply.status in (404, 410):  # the server has forgotten the pages: from the start
+            return Page(triggers=(), cursor=reading.anew(), more=True)
         page = reply.into(Bundle)
         visits = [structure_value(one, Visit) for one in page.of("Appointment")]
         triggers = tuple(_changed(one, now) for one in visits if STATUSES.get(one.status) in _OFF)
         if page.next:
-            return Page(triggers=triggers, cursor=f"{since}|{began}|{page.next}", more=True)
-        # Each cursor that moves is a record in the host's journal.
-        moves = after or visits or now - last > _IDLE
-        return Page(triggers=triggers, cursor=f"{began if moves else since}||")
+            return Page(triggers=triggers, cursor=reading.to(page.next), more=True)
+        moves = reading.page or visits or now - last > _IDLE
+        return Page(triggers=triggers, cursor=reading.over(moves=moves))
 
 
 class FHIRWebhooks:

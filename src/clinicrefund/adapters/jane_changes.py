@@ -14,6 +14,7 @@ import attrs
 
 from clinicrefund.adapters.jane_clinic import JaneClinic, JaneConfig, SignedContent, Visit
 from clinicrefund.errors import WebhookRejected
+from clinicrefund.feed_pass import FeedPass
 from clinicrefund.http import HttpCall, HttpReply
 from clinicrefund.http.signatures import TOLERANCE, verify_hmac, verify_timestamp
 from clinicrefund.model import Actor
@@ -37,15 +38,14 @@ class JaneFeed(JaneClinic):
     every = timedelta(minutes=10)
 
     async def fetch(self, cursor: str | None, /, *, now: datetime) -> Page:
-        since, began, after = (cursor or f"{now.isoformat()}||").split("|", 2)
-        began = began if after else now.isoformat()
-        page = (await self.send(_list_changed(datetime.fromisoformat(since), after))).into(_List)
+        reading = FeedPass.of(cursor, first=now.isoformat(), now=now.isoformat())
+        since = datetime.fromisoformat(reading.since)
+        page = (await self.send(_list_changed(since, reading.page))).into(_List)
         triggers = tuple(_off(visit, now) for visit in page.items if visit.state in _OFF)
         if page.cursor:
-            return Page(triggers=triggers, cursor=f"{since}|{began}|{page.cursor}", more=True)
-        # Each cursor that moves is a record in the host's journal.
-        moves = after or page.items or now - datetime.fromisoformat(since) > _IDLE
-        return Page(triggers=triggers, cursor=f"{began if moves else since}||")
+            return Page(triggers=triggers, cursor=reading.to(page.cursor), more=True)
+        moves = reading.page or page.items or now - since > _IDLE
+        return Page(triggers=triggers, cursor=reading.over(moves=moves))
 
 
 class JaneWebhooks:
