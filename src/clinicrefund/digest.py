@@ -5,12 +5,12 @@ The encoding gives every value its type and its length, so no two different valu
 """
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import cache
+from operator import attrgetter
 from typing import Any, cast
 
 import attrs
@@ -32,71 +32,94 @@ def digest(*parts: object) -> str:
 
 def canonical(value: object, /) -> bytes:
     """The encoding itself: a tag, the length of the body in bytes, a colon, the body."""
-    if type(value) is str:  # most of what there is
-        body = value.encode()
-        return b"s%d:%s" % (len(body), body)
-    tag, body = _tagged(value)
-    return b"%s%d:%s" % (tag, len(body), body)
+    kind = type(value)
+    return (_ENCODINGS.get(kind) or _encoding_of(kind))(value)
 
 
-def _tagged(value: object) -> tuple[bytes, bytes]:
-    # The order matters where one class is another's: a bool is an int, a datetime is a date, a StrEnum is a str.
-    match value:
-        case None:
-            return b"n", b""
-        case Enum():
-            return b"e", f"{type(value).__name__}.{value.name}".encode()
-        case bool():
-            return b"b", b"1" if value else b"0"
-        case int():
-            return b"i", str(value).encode()
-        case str():
-            return b"s", value.encode()
-        case bytes():
-            return b"y", value
-        case Decimal():
-            return b"d", "{}/{}".format(*value.as_integer_ratio()).encode()
-        case datetime():
-            if value.utcoffset() is None:
-                raise InputRefused("a naive datetime has no digest; give it a zone")
-            return b"t", value.astimezone(UTC).isoformat().encode()
-        case date():
-            return b"D", value.isoformat().encode()
-        case time():
-            return b"T", value.isoformat().encode()
-        case timedelta():
-            return b"u", str(value // timedelta(microseconds=1)).encode()
-        case _:
-            return _collected(value)
+_Encoding = Callable[[Any], bytes]
 
 
-def _collected(value: object) -> tuple[bytes, bytes]:
-    if attrs.has(type(value)):
-        return b"o", canonical(type(value).__name__) + canonical(_said(value))
-    if isinstance(value, Mapping):
-        items = cast("Mapping[object, object]", value).items()
-        return b"m", b"".join(sorted(canonical(key) + canonical(item) for key, item in items))
-    if isinstance(value, AbstractSet):
-        return b"f", b"".join(sorted(canonical(item) for item in cast("AbstractSet[object]", value)))
-    if isinstance(value, Sequence):
-        return b"l", b"".join(canonical(item) for item in cast("Sequence[object]", value))
-    raise InputRefused(f"a {type(value).__name__} has no digest; pass the values that it stands for")
+def _tagged(tag: bytes, body: Callable[[Any], bytes]) -> _Encoding:
+    def encoded(value: Any) -> bytes:
+        said = body(value)
+        return b"%s%d:%s" % (tag, len(said), said)
+
+    return encoded
 
 
-def _said(value: Any) -> dict[str, object]:
-    """What an attrs value says beyond its defaults, by the names of its fields."""
-    said: dict[str, object] = {}
-    for name, default, made in _fields(cast("Hashable", type(value))):
-        held = getattr(value, name)
-        if not (made and not held) and held != default:
-            said[name] = held
-    return said
+def _text(value: str) -> bytes:
+    said = value.encode()
+    return b"s%d:%s" % (len(said), said)
 
 
-@cache
-def _fields(kind: Hashable) -> tuple[tuple[str, object, bool], ...]:
-    """Each field that equality covers: its name, its default, and whether a factory makes that. What a factory makes
-    is always an empty collection.
+def _moment(value: datetime) -> bytes:
+    if value.utcoffset() is None:
+        raise InputRefused("a naive datetime has no digest; give it a zone")
+    return value.astimezone(UTC).isoformat().encode()
+
+
+def _mapped(items: Mapping[Any, Any]) -> bytes:
+    return b"".join(sorted([canonical(key) + canonical(item) for key, item in items.items()]))
+
+
+def _listed(items: Sequence[Any]) -> bytes:
+    return b"".join([_text(item) if type(item) is str else canonical(item) for item in items])
+
+
+# The order matters where one class is another's: a bool is an int, a datetime is a date, a StrEnum is a str.
+_KINDS: Sequence[tuple[type, _Encoding]] = (
+    (type(None), _tagged(b"n", lambda _: b"")),
+    (Enum, _tagged(b"e", lambda value: f"{type(value).__name__}.{value.name}".encode())),
+    (bool, _tagged(b"b", lambda value: b"1" if value else b"0")),
+    (int, _tagged(b"i", lambda value: str(value).encode())),
+    (str, _text),
+    (bytes, _tagged(b"y", bytes)),
+    (Decimal, _tagged(b"d", lambda value: "{}/{}".format(*value.as_integer_ratio()).encode())),
+    (datetime, _tagged(b"t", _moment)),
+    (date, _tagged(b"D", lambda value: value.isoformat().encode())),
+    (time, _tagged(b"T", lambda value: value.isoformat().encode())),
+    (timedelta, _tagged(b"u", lambda value: str(value // timedelta(microseconds=1)).encode())),
+)  # fmt: skip
+_COLLECTIONS: Sequence[tuple[type, _Encoding]] = (
+    (Mapping, _tagged(b"m", _mapped)),
+    (AbstractSet, _tagged(b"f", lambda items: b"".join(sorted([canonical(item) for item in items])))),
+    (Sequence, _tagged(b"l", _listed)),
+)
+_ENCODINGS: dict[type, _Encoding] = {}
+"""How a value of exactly that class is encoded: worked out when one is first met."""
+
+
+def _encoding_of(kind: type) -> _Encoding:
+    found = next((encoding for known, encoding in _KINDS if issubclass(kind, known)), None)
+    if found is None and attrs.has(kind):
+        found = _of_attrs(kind)
+    if found is None:
+        found = next((encoding for known, encoding in _COLLECTIONS if issubclass(kind, known)), None)
+    if found is None:
+        raise InputRefused(f"a {kind.__name__} has no digest; pass the values that it stands for")
+    return _ENCODINGS.setdefault(kind, found)
+
+
+def _of_attrs(kind: "type[attrs.AttrsInstance]") -> _Encoding:
+    """What a value says beyond its defaults, by the names of its fields. What a factory makes as a default is always
+    an empty collection.
     """
-    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(cast("type[attrs.AttrsInstance]", kind))
-    return tuple((one.name, one.default, isinstance(one.default, _FACTORY)) for one in fields if one.eq)
+    name = canonical(kind.__name__)
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(kind)
+    # Encoded names sort as the encoded pairs do: none of them is the beginning of another.
+    covered = sorted(
+        (canonical(one.name), attrgetter(one.name), one.default, isinstance(one.default, _FACTORY))
+        for one in fields
+        if one.eq
+    )
+
+    def body(value: object) -> bytes:
+        said: list[bytes] = []
+        for field, of, default, made in covered:
+            held = of(value)
+            if not (made and not held) and held != default:
+                said += (field, _text(held) if type(held) is str else canonical(held))
+        joined = b"".join(said)
+        return b"%sm%d:%s" % (name, len(joined), joined)
+
+    return _tagged(b"o", body)

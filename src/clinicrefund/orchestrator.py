@@ -346,10 +346,12 @@ class RefundOrchestrator:
         return await self.case(cases[0]) if cases else None
 
     async def _advance(self, poke: Poke) -> Case:
-        clinic, file = await self._opened(poke.case_id)
+        clinic, file = await self._opened(poke.case_id, poke.file)
         return await run(self._work_on(clinic, file), ask=poke.step_id)
 
-    async def _opened(self, case_id: str) -> tuple[Clinic, CaseFile]:
+    async def _opened(self, case_id: str, file: CaseFile | None = None) -> tuple[Clinic, CaseFile]:
+        if file is not None:
+            return await self.clinic_of(file.case.clinic_id), file
         stream = await read(self._journal, case_stream(case_id))
         clinic = await self.clinic_of(clinic_of_case(stream))
         return clinic, CaseFile(self._journal, self._clock, roster_of(clinic), stream)
@@ -390,7 +392,7 @@ class RefundOrchestrator:
         if len(found) != 1:
             raise InputRefused(f"{len(found)} bookings have the id {appointment_id}; name one that exists")
         fact = as_cancellation(case.triggers[0], appointment_id)
-        joined = await self._intake.join(fact, found[0], EMPTY)
+        joined = (await self._intake.join(fact, found[0], EMPTY)).case.case_id
         file = await CaseFile.open(self._journal, self._clock, roster_of(clinic), case.case_id)
         choice = Choice.THIS_BOOKING
         await file.record(

@@ -25,6 +25,7 @@ from clinicrefund.case.events import CaseEvent, CaseOpened, Effect, StepEnded, S
 from clinicrefund.case.evolve import evolve
 from clinicrefund.case.ids import case_id
 from clinicrefund.case.plan import Roster, Seat
+from clinicrefund.case.settle import settle
 from clinicrefund.case.state import Step
 from clinicrefund.case.status import Audience, Moment
 from clinicrefund.orders import PaymentState, RefundOrder
@@ -112,7 +113,7 @@ def begun(
 
 
 def settled(case: Case, roster: Roster = ALL, at: datetime = NOW) -> Case:
-    return fold(decide.settle(case, roster, at), case)
+    return fold(settle(case, roster, at), case)
 
 
 def end(

@@ -43,6 +43,7 @@ from clinicrefund.case.events import (
 )
 from clinicrefund.case.ids import step_id
 from clinicrefund.case.plan import Roster
+from clinicrefund.case.settle import settle
 from clinicrefund.case.state import Step
 from clinicrefund.shell.intake import _is_later_episode
 from clinicrefund.triggers import Trigger
@@ -114,12 +115,18 @@ class Walk:
 
     def tell(self, events: decide.Events) -> None:
         case = fold(events, self.case)
-        self.case = fold(decide.settle(case, self.roster, self.now), case)
+        self.case = fold(settle(case, self.roster, self.now), case)
         self.check()
 
     def check(self) -> None:
         case = self.case
-        assert decide.settle(case, self.roster, self.now) == ()
+        assert settle(case, self.roster, self.now) == ()
+        for step in due(case, self.now):
+            if step.plan.effect is not Effect.CONFIRM and (
+                step.plan.effect is not Effect.REFUND or case.may_refund
+            ):
+                sent = fold([started(case, step, at=self.now)], case)
+                assert settle(sent, self.roster, self.now) == (), "a start is taken to lead to nothing"
         ids = [step.step_id for step in case.steps]
         assert len(ids) == len(set(ids))
         tasks = [task.task_id for task in case.tasks]

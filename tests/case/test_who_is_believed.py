@@ -21,7 +21,6 @@ from clinicrefund import (
     ToldBy,
 )
 from clinicrefund.case import decide
-from clinicrefund.case.plan import decisive
 from clinicrefund.messages import describe_decision
 
 from .story import BARE, DAY, HOUR, NOW, booking, cancelled, fold, opened, settled, usd
@@ -86,20 +85,20 @@ def test_of_words_about_one_minute_the_ehr_is_believed_first(order: tuple[Fact, 
 def test_each_source_is_believed_before_those_that_follow_it(place: int) -> None:
     facts = [told(source, Actor.PATIENT) for source in list(ToldBy)[place:]]
     for order in (facts, facts[::-1]):
-        assert decisive(known(*order)) == facts[0]
+        assert known(*order).decisive == facts[0]
 
 
 def test_a_word_that_does_not_know_who_it_was_is_believed_last() -> None:
     """Many EHRs tell that a visit is cancelled, and not by whom."""
     nobody = told(ToldBy.EHR, Actor.SYSTEM)
     for order in permutations([nobody, TEXT]):
-        assert decisive(known(*order)) == TEXT
+        assert known(*order).decisive == TEXT
 
 
 def test_a_minute_later_is_another_moment() -> None:
     within, after = (told(ToldBy.EHR, Actor.CLINIC, MINUTE - SECOND), told(ToldBy.EHR, Actor.CLINIC, MINUTE))
-    assert decisive(known(TEXT, within)) == attrs.evolve(within, at=NOW)
-    assert decisive(known(TEXT, after)) == TEXT
+    assert known(TEXT, within).decisive == attrs.evolve(within, at=NOW)
+    assert known(TEXT, after).decisive == TEXT
 
 
 def test_the_decision_says_whose_word_it_goes_by_and_why_in_both_languages() -> None:
@@ -135,7 +134,7 @@ FACTS = st.builds(
 ))  # fmt: skip
 def test_the_order_in_which_facts_are_heard_changes_no_decision(two: tuple[list[Fact], list[Fact]]) -> None:
     one, other = (known(*facts) for facts in two)
-    assert decisive(one) == decisive(other)
+    assert one.decisive == other.decisive
     assert one.decision == other.decision
     assert one.decision is not None
     assert other.decision is not None
@@ -144,7 +143,7 @@ def test_the_order_in_which_facts_are_heard_changes_no_decision(two: tuple[list[
 
 @given(st.lists(FACTS, min_size=1, max_size=5, unique=True))
 def test_no_notice_is_ever_lost_and_who_it_was_is_never_made_up(facts: list[Fact]) -> None:
-    believed = decisive(known(*facts))
+    believed = known(*facts).decisive
     assert believed is not None
     assert believed.at == min(fact.at for fact in facts)
     assert (believed.by, believed.told_by) in {(fact.by, fact.told_by) for fact in facts}

@@ -7,7 +7,6 @@ from clinicrefund import Case
 from clinicrefund.adapters.stripe import CASE, KEY
 from clinicrefund.case.events import Effect
 from clinicrefund.case.ids import payment_stream
-from clinicrefund.case.plan import money_state
 from clinicrefund.case.state import Step
 from clinicrefund.case.status import Audience, MoneyState
 from clinicrefund.outcomes import Done
@@ -106,7 +105,7 @@ def _told_once_and_rightly(run: RandomRun, case: Case) -> None:
         if states[MoneyState.SETTLED] > rounds or any(n > rounds for n in states.values()):
             raise run.wrong(f"the patient was told too often by {via}: {states}", case)
         last = max(steps, key=lambda step: run.messages(step)[-1])
-        now = money_state(case)
+        now = case.money_state
         if (
             case.ended is not None
             and case.ended.value == "refunded"

@@ -1,22 +1,19 @@
 """What follows: `(case, command) -> events`. Pure; ``now`` comes in as an argument.
 
 Each function takes the case as it stands and gives the events to append. None of them changes anything, and each may
-give none. `settle` is asked after all of them: it plans, raises tasks and closes.
+give none. `settle` is asked after all of them.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import attrs
 
 from clinicrefund.allocation import allocate
-from clinicrefund.case.due import end_reason
 from clinicrefund.case.events import (
     ApprovalGiven,
     ApprovalRefused,
     AttemptGranted,
     BookingRead,
-    CaseClosed,
     CaseEvent,
     CaseReopened,
     DecisionAmended,
@@ -26,25 +23,22 @@ from clinicrefund.case.events import (
     FeeTold,
     HoldEnded,
     NothingWasPaid,
-    PlannedStep,
     RefundFailedLate,
     StepEnded,
-    StepsPlanned,
     TaskKind,
     TaskRaised,
     TaskResolved,
 )
 from clinicrefund.case.evolve import evolve, fold
-from clinicrefund.case.plan import Roster, decisive, money_state, owed, reaches, silent, stopped
-from clinicrefund.case.schedule import ASKS_BEFORE_A_PERSON
+from clinicrefund.case.plan import Roster
 from clinicrefund.case.state import Case, Step
-from clinicrefund.case.status import Audience, Choice, Moment
+from clinicrefund.case.status import Choice
 from clinicrefund.case.tasks import CHOICES, IN_DOUBT
 from clinicrefund.checks import verify_signed
 from clinicrefund.errors import CommandRefused, InputRefused, PolicyError, Why
 from clinicrefund.model import AppointmentStatus, Booking
 from clinicrefund.money import Money
-from clinicrefund.outcomes import Done, Pending, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Pending, Refused
 from clinicrefund.policy import CancellationPolicy, Decision
 from clinicrefund.reasons import Rule, because
 from clinicrefund.triggers import (
@@ -106,7 +100,7 @@ def learn(case: Case, trigger: Trigger, policy: CancellationPolicy, now: datetim
         events += raise_task(after, TaskKind.REINSTATED_AFTER_REFUND, now)
     if isinstance(trigger, AppointmentRescheduled) and after.money_started:
         events += raise_task(after, TaskKind.MOVED_AFTER_REFUND, now)
-    if decisive(after) == decisive(case):  # it decides nothing, so whoever was asked is not asked again
+    if after.decisive == case.decisive:  # it decides nothing, so whoever was asked is not asked again
         return tuple(events)
     return (*events, *_decide_again(fold(case, events), policy, now))
 
@@ -117,10 +111,10 @@ def _reopens(case: Case, trigger: Trigger) -> bool:
         return False
     if isinstance(trigger, AppointmentReinstated | AppointmentRescheduled | DisputeReported):
         return case.money_started
-    if not isinstance(trigger, AppointmentCancelled | AppointmentMissed) or stopped(case) is not None:
+    if not isinstance(trigger, AppointmentCancelled | AppointmentMissed) or case.stopped is not None:
         return False
     after = evolve(case, FactLearned(trigger=trigger, at=trigger.at))
-    return decisive(after) != decisive(case) and decisive(case) is not None
+    return after.decisive != case.decisive and case.decisive is not None
 
 
 def read_booking(case: Case, booking: Booking, policy: CancellationPolicy, now: datetime, /) -> Events:
@@ -142,8 +136,8 @@ def end_hold(case: Case, now: datetime, /) -> Events:
 
 
 def _decide_again(case: Case, policy: CancellationPolicy, now: datetime) -> Events:
-    trigger, booking, made = decisive(case), case.booking, case.decision
-    if trigger is None or booking is None or case.is_question or stopped(case) is not None:
+    trigger, booking, made = case.decisive, case.booking, case.decision
+    if trigger is None or booking is None or case.is_question or case.stopped is not None:
         return ()
     if not booking.payments:
         return () if case.nothing_paid else (NothingWasPaid(at=now),)
@@ -209,7 +203,7 @@ def amend(case: Case, now: datetime, /, *, refund: Money, by: str, reason: str) 
     """Sets another amount: a waiver or a correction. Once money has left it can only be more."""
     verify_signed(by, reason)
     made = case.decision
-    if made is None or stopped(case) is not None:
+    if made is None or case.stopped is not None:
         raise CommandRefused(
             f"case {case.case_id} is {case.status.value} and has no decision to amend", why=Why.WRONG_STATUS
         )
@@ -297,104 +291,3 @@ def learn_fee(case: Case, step_id: str, amount: Money, roster: Roster, now: date
     booked = roster.fee_ledgers and isinstance(step.outcome, Done) and not step.skipped
     reopened = (CaseReopened(why="a fee was told", at=now),) if case.ended is not None and booked else ()
     return (*reopened, FeeTold(step_id=step_id, amount=amount, at=now))
-
-
-def settle(case: Case, roster: Roster, now: datetime, /) -> Events:
-    """All that follows by itself: tasks for what stands still, steps that are owed, the end."""
-    events: list[CaseEvent] = []
-    while more := _next(case, roster, now):
-        events += more
-        case = fold(case, more)
-    return tuple(events)
-
-
-def _next(case: Case, roster: Roster, now: datetime) -> Events:
-    if case.ended is not None:
-        return ()
-    if tasks := _tasks(case, roster, now):
-        return tasks
-    planned = owed(case, roster)
-    known = {step.step_id: step for step in case.steps}
-    if fresh := tuple(plan for plan in planned if _is_fresh(plan, known.get(plan.step_id))):
-        return (StepsPlanned(steps=fresh, at=now),)
-    if not _is_over(case, roster, planned):
-        return ()
-    return (CaseClosed(why=end_reason(case), at=now),)
-
-
-def _is_fresh(plan: PlannedStep, step: Step | None) -> bool:
-    if step is None:
-        return True
-    return step.untouched and step.plan.effect is Effect.REFUND and step.plan.amount != plan.amount
-
-
-def _is_over(case: Case, roster: Roster, planned: Sequence[PlannedStep]) -> bool:
-    """Whether nothing is left: all that counts is over, and each logger that wants it has the last record."""
-    last = [step for step in planned if step.moment is Moment.CLOSED]
-    wanted = [via for via, moments in roster.loggers if Moment.CLOSED in moments]
-    if case.tasks or (len(last) < len(wanted) and not silent(case)):
-        return False
-    if stopped(case) is not None or case.is_question:
-        return all(step.over for step in case.of(Effect.LOG))
-    ready = case.decided or case.denied
-    return ready and bool(case.of(Effect.CONFIRM)) and all(step.over for step in case.steps)
-
-
-def _tasks(case: Case, roster: Roster, now: datetime) -> Events:
-    acts = stopped(case) is None
-    for step in (
-        case.steps if acts else case.of(Effect.LOG)
-    ):  # a case that must not act still keeps its record
-        if any(task.step_id == step.step_id for task in case.tasks) or step.over:
-            continue
-        if raised := _task_of(case, step, now):
-            return raised
-    return _nobody_told(case, roster, now) if acts else ()
-
-
-def _task_of(case: Case, step: Step, now: datetime) -> Events:
-    named = {"via": step.via, "effect": step.effect}
-    match step.outcome:
-        case Refused(reason=reason, code=code) if step.failed_late:
-            amount = str(step.plan.amount)
-            return raise_task(
-                case, TaskKind.FAILED_LATE, now, step=step,
-                via=step.via, amount=amount, reason=reason.value, code=code or "-",
-            )  # fmt: skip
-        case Refused(reason=reason, code=code):
-            return raise_task(
-                case, TaskKind.REFUSED, now, step=step, reason=reason.value, code=code or "-", **named
-            )
-        case Pending(waits_for=WaitsFor.CLINIC, task=what):
-            return raise_task(
-                case,
-                TaskKind.BY_HAND,
-                now,
-                step=step,
-                what=what or f"Finish the {step.effect} at {step.via}.",
-            )
-        case Unknown() if step.asked > ASKS_BEFORE_A_PERSON:
-            key = step.started.key if step.started is not None else step.step_id
-            return raise_task(case, TaskKind.OUTCOME_UNKNOWN, now, step=step, key=key, **named)
-        case _:
-            return ()
-
-
-def _nobody_told(case: Case, roster: Roster, now: datetime) -> Events:
-    """A task where the patient is to be told, and every notifier refused, or none reaches them at all."""
-    state, about = money_state(case), f"{case.case_id}:{TaskKind.NOT_TOLD.value}"
-    if state is None or case.booking is None or any(r.task_id.startswith(about) for r in case.resolutions):
-        return ()
-    seats = [seat for seat in roster.seats if Audience.PATIENT in seat.audiences]
-    reaching = [seat for seat in seats if reaches(seat, case.booking.patient)]
-    told = [
-        s for s in case.of(Effect.MESSAGE) if s.plan.audience is Audience.PATIENT and s.plan.tells is state
-    ]
-    in_vain = bool(told) and all(isinstance(step.outcome, Refused) for step in told)
-    if not seats or (reaching and not in_vain):
-        return ()
-    if any(
-        plan.audience is Audience.PATIENT and case.step(plan.step_id) is None for plan in owed(case, roster)
-    ):
-        return ()  # another notifier of the channel steps in
-    return raise_task(case, TaskKind.NOT_TOLD, now, state=state.value.replace("_", " "))

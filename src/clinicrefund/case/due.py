@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 
 from clinicrefund.case.events import Effect, EndReason
-from clinicrefund.case.plan import stopped
 from clinicrefund.case.schedule import REMINDER, watch_again_after
 from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Choice
@@ -43,7 +42,7 @@ def _dues(case: Case) -> Iterator[tuple[Step, datetime]]:
     if case.ended is not None:
         dues = [(step, watch_due(step)) for step in case.steps]
     else:
-        halted = stopped(case) is not None
+        halted = case.stopped is not None
         acting = [step for step in case.steps if not halted or step.over or step.plan.effect is Effect.LOG]
         unready = {step.step_id for step in case.steps if not step.over}
         asked = {task.step_id for task in case.tasks}
@@ -70,7 +69,7 @@ def _due_at(
 
 def end_reason(case: Case, /) -> EndReason:
     """Why a case that has nothing left to do is closed."""
-    if (why := stopped(case)) is not None:
+    if (why := case.stopped) is not None:
         return why
     if case.is_question:
         joined = any(note.choice is Choice.THIS_BOOKING for note in case.resolutions)

@@ -1,7 +1,7 @@
 """`evolve(case, event) -> case`: how each event changes a case. Pure; every event is matched."""
 
 from collections.abc import Iterable
-from typing import assert_never
+from typing import Any, assert_never
 
 import attrs
 
@@ -59,50 +59,56 @@ def evolve(case: Case | None, event: CaseEvent, /) -> Case:
             version=1,
             timeline=(event,),
         )
-    case = attrs.evolve(case, version=case.version + 1, timeline=(*case.timeline, event))
+    return attrs.evolve(
+        case, version=case.version + 1, timeline=(*case.timeline, event), **_changes(case, event)
+    )
+
+
+def _changes(case: Case, event: CaseEvent) -> dict[str, Any]:
+    """What the event sets in the case, by the names of its fields."""
     match event:
         case CaseOpened():
-            return case
+            return {}
         case FactLearned():
-            return attrs.evolve(case, triggers=(*case.triggers, event.trigger))
+            return {"triggers": (*case.triggers, event.trigger)}
         case BookingRead():
-            return attrs.evolve(case, booking=event.booking)
+            return {"booking": event.booking}
         case DecisionMade():
-            return attrs.evolve(
-                _unplanned(case),
-                decision=event.decision,
-                supplements=case.supplements + case.money_started,
-                denied=False,
-            )
+            return {
+                "decision": event.decision,
+                "supplements": case.supplements + case.money_started,
+                "denied": False,
+                **_unplanned(case),
+            }
         case DecisionAmended():
-            return attrs.evolve(
-                _unplanned(case),
-                decision=event.decision,
-                supplements=case.supplements + case.money_started,
-                hold_ended=True,
-                denied=False,
-                asked_by=event.by,
-            )
+            return {
+                "decision": event.decision,
+                "supplements": case.supplements + case.money_started,
+                "hold_ended": True,
+                "denied": False,
+                "asked_by": event.by,
+                **_unplanned(case),
+            }
         case NothingWasPaid():
-            return attrs.evolve(case, nothing_paid=True)
+            return {"nothing_paid": True}
         case HoldEnded():
-            return attrs.evolve(case, hold_ended=True)
+            return {"hold_ended": True}
         case ApprovalGiven():
-            return attrs.evolve(case, approved=event.decision_digest, approver=event.by)
+            return {"approved": event.decision_digest, "approver": event.by}
         case ApprovalRefused():
             # What had been granted before still stands: a supplement that is denied is none.
             supplements = case.supplements - case.money_started
-            return attrs.evolve(case, denied=True, approver=event.by, supplements=supplements)
+            return {"denied": True, "approver": event.by, "supplements": supplements}
         case StepsPlanned():
-            return _planned(case, event.steps)
+            return {"steps": _planned(case, event.steps)}
         case TaskRaised():
-            return attrs.evolve(case, tasks=(*case.tasks, _task(event)))
+            return {"tasks": (*case.tasks, _task(event))}
         case TaskResolved():
             return _resolved(case, event)
         case CaseClosed():
-            return attrs.evolve(case, ended=event.why)
+            return {"ended": event.why}
         case CaseReopened():
-            return attrs.evolve(case, ended=None, reopened=case.reopened + 1)
+            return {"ended": None, "reopened": case.reopened + 1}
         case OutsideRefundAdopted():
             done = Step(
                 plan=event.step,
@@ -111,7 +117,7 @@ def evolve(case: Case | None, event: CaseEvent, /) -> Case:
                 ended_at=event.at,
             )
             rest = _unplanned(case, event.step.payment_id)
-            return attrs.evolve(rest, steps=(*rest.steps, done))
+            return {**rest, "steps": (*rest["steps"], done)}
         case _:
             return _stepped(case, event)
 
@@ -119,13 +125,15 @@ def evolve(case: Case | None, event: CaseEvent, /) -> Case:
 _StepEvent = StepStarted | StepPostponed | StepEnded | StepAsked | AttemptGranted | RefundFailedLate | FeeTold
 
 
-def _stepped(case: Case, event: _StepEvent) -> Case:
-    steps = tuple(_after(step, event) if step.step_id == event.step_id else step for step in case.steps)
-    done = isinstance(event, StepEnded) and isinstance(event.outcome, Done)
-    # What a person was asked about a step is answered when it turns out to be done.
-    tasks = tuple(t for t in case.tasks if t.step_id != event.step_id) if done else case.tasks
-    failures = case.failures + isinstance(event, RefundFailedLate)
-    return attrs.evolve(case, steps=steps, tasks=tasks, failures=failures)
+def _stepped(case: Case, event: _StepEvent) -> dict[str, Any]:
+    changed = tuple(_after(step, event) if step.step_id == event.step_id else step for step in case.steps)
+    changes: dict[str, Any] = {"steps": changed}
+    if isinstance(event, StepEnded) and isinstance(event.outcome, Done):
+        # What a person was asked about a step is answered when it turns out to be done.
+        changes["tasks"] = tuple(task for task in case.tasks if task.step_id != event.step_id)
+    if isinstance(event, RefundFailedLate):
+        changes["failures"] = case.failures + 1
+    return changes
 
 
 def _after(step: Step, event: _StepEvent) -> Step:
@@ -200,7 +208,7 @@ def _asks(outcome: Outcome) -> bool:
     )
 
 
-def _unplanned(case: Case, payment_id: str | None = None) -> Case:
+def _unplanned(case: Case, payment_id: str | None = None) -> dict[str, Any]:
     """Without the refunds that have not started: a new decision, or what others sent, plans them anew."""
     kept = tuple(
         step
@@ -213,10 +221,10 @@ def _unplanned(case: Case, payment_id: str | None = None) -> Case:
     )
     gone = {step.step_id for step in case.steps} - {step.step_id for step in kept}
     # What was asked about a step that is planned anew was about another amount: it is asked again where it must be.
-    return attrs.evolve(case, steps=kept, tasks=tuple(t for t in case.tasks if t.step_id not in gone))
+    return {"steps": kept, "tasks": tuple(task for task in case.tasks if task.step_id not in gone)}
 
 
-def _planned(case: Case, planned: tuple[PlannedStep, ...]) -> Case:
+def _planned(case: Case, planned: tuple[PlannedStep, ...]) -> tuple[Step, ...]:
     """New steps are added; one that has not started may be planned anew, with another amount."""
     known = {step.step_id for step in case.steps}
     anew = {plan.step_id: plan for plan in planned}
@@ -225,9 +233,7 @@ def _planned(case: Case, planned: tuple[PlannedStep, ...]) -> Case:
         for step in case.steps
         if not any(_overtakes(plan, step) for plan in planned)
     )
-    return attrs.evolve(
-        case, steps=(*steps, *(Step(plan=plan) for plan in planned if plan.step_id not in known))
-    )
+    return (*steps, *(Step(plan=plan) for plan in planned if plan.step_id not in known))
 
 
 def _overtakes(plan: PlannedStep, step: Step) -> bool:
@@ -258,18 +264,17 @@ def _task(event: TaskRaised) -> Task:
     )
 
 
-def _resolved(case: Case, event: TaskResolved) -> Case:
+def _resolved(case: Case, event: TaskResolved) -> dict[str, Any]:
     task = next(task for task in case.tasks if task.task_id == event.task_id)
     resolution = Resolution(
         task_id=event.task_id, choice=event.choice, by=event.by, reference=event.reference, note=event.note
     )
     steps = tuple(_by_person(step, event) if step.step_id == task.step_id else step for step in case.steps)
-    return attrs.evolve(
-        case,
-        tasks=tuple(task for task in case.tasks if task.task_id != event.task_id),
-        resolutions=(*case.resolutions, resolution),
-        steps=steps,
-    )
+    return {
+        "tasks": tuple(task for task in case.tasks if task.task_id != event.task_id),
+        "resolutions": (*case.resolutions, resolution),
+        "steps": steps,
+    }
 
 
 def _by_person(step: Step, event: TaskResolved) -> Step:

@@ -5,24 +5,16 @@ refund that settles, or a task that is raised each bring their own steps, and no
 """
 
 from collections.abc import Collection, Iterator
-from datetime import timedelta
 
 import attrs
 
 from clinicrefund.case.events import Effect, EndReason, PlannedStep
 from clinicrefund.case.ids import step_id
 from clinicrefund.case.state import Case, Step
-from clinicrefund.case.status import Audience, Choice, EntryKind, Moment, MoneyState
-from clinicrefund.digest import digest
-from clinicrefund.model import Channel, Patient, Role
+from clinicrefund.case.status import Audience, EntryKind, Moment, MoneyState
+from clinicrefund.model import Channel, Patient
 from clinicrefund.money import Money, total
-from clinicrefund.outcomes import Done, Pending, RefusalReason, Refused
-from clinicrefund.triggers import (
-    AppointmentCancelled,
-    AppointmentMissed,
-    AppointmentRescheduled,
-    ToldBy,
-)
+from clinicrefund.outcomes import Done, RefusalReason, Refused
 
 BOOKINGS = "bookings"
 """``via`` of a confirmation that asks the host's own bookings: for a clinic, or a visit, without an EHR."""
@@ -51,9 +43,6 @@ class Roster:
     loggers: tuple[tuple[str, Collection[Moment]], ...] = ()
 
 
-_ONE_MOMENT = timedelta(minutes=1)
-_SOURCES = tuple(ToldBy)
-_ROLES = ("clinic", "practitioner", "patient", "system")
 _STAFF_STATES = {
     Audience.TEAM: (MoneyState.PENDING, MoneyState.SETTLED, MoneyState.FAILED, MoneyState.NOTHING_DUE),
     Audience.FINANCE: (MoneyState.SETTLED, MoneyState.FAILED),
@@ -61,79 +50,11 @@ _STAFF_STATES = {
 }
 
 
-def decisive(case: Case, /) -> AppointmentCancelled | AppointmentMissed | None:
-    """Of all that is known, the fact that decides: the earliest cancellation, or missed visit, of this episode.
-
-    What happened first made the visit not take place; what is told of a later moment repeats it, as an EHR does that
-    staff, or we, bring up to date. So a patient keeps the notice they gave, and a clinic pays for no echo that names
-    it. Facts less than a minute after the earliest are of one moment, since EHRs keep minutes: it counts from the
-    earliest, as `_trust` says who it was. In which order the facts were heard does not matter.
-    """
-    facts = [t for t in case.triggers if isinstance(t, AppointmentCancelled | AppointmentMissed)]
-    standing = [t for t in facts if case.reinstated_at is None or t.at > case.reinstated_at]
-    if len(standing) < 2:
-        return next(iter(standing), None)
-    first = min(fact.at for fact in standing)
-    believed = min((fact for fact in standing if fact.at - first < _ONE_MOMENT), key=_trust)
-    return believed if believed.at == first else attrs.evolve(believed, at=first)
-
-
-def _trust(fact: AppointmentCancelled | AppointmentMissed) -> tuple[object, ...]:
-    """Who is believed first: whoever knows who it was, then by `ToldBy`, then whoever tells of the earlier moment. The
-    rest only makes the order total.
-    """
-    role = _ROLES.index(fact.by.role.value)
-    return (
-        fact.by.role is Role.SYSTEM, _SOURCES.index(fact.told_by), fact.at, role, type(fact).__name__,
-        fact.by.person or "", digest("fact", fact),
-    )  # fmt: skip
-
-
-def stopped(case: Case, /) -> EndReason | None:
-    """Why the case must not act: moved, reinstated, or no cancellation at all. Once money has left it is too late."""
-    if case.money_started:
-        return None
-    if any(r.choice is Choice.NOT_A_CANCELLATION for r in case.resolutions):
-        return EndReason.NOT_A_CANCELLATION
-    if any(isinstance(t, AppointmentRescheduled) for t in case.triggers):
-        return EndReason.MOVED
-    if case.reinstated_at is not None and decisive(case) is None:
-        return EndReason.REINSTATED
-    return None
-
-
 def silent(case: Case, /) -> bool:
     """Whether nothing ever was to be done: a visit that was moved or reinstated before anybody spoke of cancelling.
     The case is kept, so that a cancellation told late is known to be stale, and nobody hears of it.
     """
-    return _is_silent(case, stopped(case))
-
-
-def _is_silent(case: Case, why: EndReason | None) -> bool:
-    return why in (EndReason.MOVED, EndReason.REINSTATED) and not case.steps
-
-
-def money_state(case: Case, /) -> MoneyState | None:
-    """What may be said of the money now; None where nothing new can be said yet."""
-    if case.held:
-        return MoneyState.HELD
-    if case.awaits_approval:
-        return MoneyState.RECEIVED
-    if not (case.decided or case.denied):
-        return None
-    nothing = case.denied and not case.money_started
-    if case.nothing_paid or nothing or (case.decision is not None and not case.decision.refund):
-        return MoneyState.NOTHING_DUE
-    refunds = case.of(Effect.REFUND)
-    if any(step.failed_late and not step.skipped and isinstance(step.outcome, Refused) for step in refunds):
-        return MoneyState.FAILED
-    if not refunds or all(step.skipped for step in refunds) or not _planned_in_full(case):
-        return None
-    if all(step.resolved for step in refunds):
-        return MoneyState.SETTLED
-    if all(step.resolved or isinstance(step.outcome, Pending) for step in refunds):
-        return MoneyState.PENDING
-    return None
+    return case.stopped in (EndReason.MOVED, EndReason.REINSTATED) and not case.steps
 
 
 def owed(case: Case, roster: Roster, /) -> tuple[PlannedStep, ...]:
@@ -141,8 +62,8 @@ def owed(case: Case, roster: Roster, /) -> tuple[PlannedStep, ...]:
     over.
     """
     steps: list[PlannedStep] = []
-    why, state = stopped(case), money_state(case)
-    if _is_silent(case, why):
+    why, state = case.stopped, case.money_state
+    if silent(case):
         return ()
     if why is None:
         if case.booking is not None and (case.decided or case.denied):
@@ -157,8 +78,12 @@ def owed(case: Case, roster: Roster, /) -> tuple[PlannedStep, ...]:
 
 
 def _step(case: Case, effect: Effect, via: str, *name: str, **more: object) -> PlannedStep:
-    full = ":".join((effect.value, via, *name))
+    full = _name(effect, via, *name)
     return PlannedStep(step_id=step_id(case.case_id, full), name=full, effect=effect, via=via, **more)  # type: ignore[arg-type]
+
+
+def _name(effect: Effect, via: str, *name: str) -> str:
+    return ":".join((effect.value, via, *name))
 
 
 def _ehrs(case: Case, roster: Roster) -> tuple[str, ...]:
@@ -199,15 +124,6 @@ def _refunds(case: Case) -> Iterator[PlannedStep]:
 
 def _sum(steps: list[Step], currency: str) -> Money:
     return total([step.plan.amount for step in steps if step.plan.amount is not None], currency)
-
-
-def _planned_in_full(case: Case) -> bool:
-    """Whether the refunds that are planned cover the decision; one that was denied needs no more."""
-    if case.decision is None:
-        return False
-    return case.denied or case.decision.refund <= _sum(
-        list(case.of(Effect.REFUND)), case.decision.refund.currency
-    )
 
 
 def _books(case: Case, roster: Roster, state: MoneyState | None) -> Iterator[PlannedStep]:
@@ -335,9 +251,10 @@ def _logs(case: Case, roster: Roster, moments: list[tuple[Moment, str]]) -> Iter
         earlier = tuple(step.step_id for step in case.of(Effect.LOG) if step.via == via)
         for moment, name in moments:
             if moment in wanted:
-                step = _step(case, Effect.LOG, via, moment.value, name, moment=moment)
-                yield attrs.evolve(step, after=tuple(one for one in earlier if one != step.step_id))
-                earlier = (*earlier, step.step_id)
+                ours = step_id(case.case_id, _name(Effect.LOG, via, moment.value, name))
+                after = tuple(one for one in earlier if one != ours)
+                yield _step(case, Effect.LOG, via, moment.value, name, moment=moment, after=after)
+                earlier = (*earlier, ours)
 
 
 def _all_else_over(case: Case, state: MoneyState | None) -> bool:
@@ -353,4 +270,4 @@ def _all_else_over(case: Case, state: MoneyState | None) -> bool:
 
 def _refunds_given_up(case: Case) -> bool:
     refunds = case.of(Effect.REFUND)
-    return bool(refunds) and _planned_in_full(case) and all(step.over for step in refunds)
+    return bool(refunds) and case.planned_in_full and all(step.over for step in refunds)

@@ -5,6 +5,7 @@ from clinicrefund.case.events import BookingRead, CaseOpened, HoldEnded, StepEnd
 from clinicrefund.case.evolve import evolve, fold
 from clinicrefund.case.ids import case_id
 from clinicrefund.case.plan import Roster
+from clinicrefund.case.settle import settle
 from clinicrefund.case.state import Case, Step
 from clinicrefund.model import Booking
 from clinicrefund.outcomes import Done
@@ -28,7 +29,7 @@ def preview(
         case = fold(case, decide.approve(case, at, by="", amount=case.decision.refund))
     order: list[str] = []
     while True:
-        case = fold(case, decide.settle(case, roster, at))
+        case = fold(case, settle(case, roster, at))
         ready = [step for step in case.steps if not step.over and _is_ready(case, step)]
         if not ready:
             break

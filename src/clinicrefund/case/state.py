@@ -1,6 +1,7 @@
 """A case, its steps and its tasks: values, as `evolve` folds them from events."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cached_property
 
 import attrs
 
@@ -12,12 +13,24 @@ from clinicrefund.case.events import (
     PlannedStep,
     TaskKind,
 )
-from clinicrefund.case.status import Audience, CaseStatus, Choice
-from clinicrefund.model import Booking
-from clinicrefund.money import Money
+from clinicrefund.case.status import Audience, CaseStatus, Choice, MoneyState
+from clinicrefund.digest import digest
+from clinicrefund.model import Booking, Role
+from clinicrefund.money import Money, total
 from clinicrefund.outcomes import Done, Outcome, Pending, Refused
 from clinicrefund.policy import Decision
-from clinicrefund.triggers import AppointmentReinstated, Trigger
+from clinicrefund.triggers import (
+    AppointmentCancelled,
+    AppointmentMissed,
+    AppointmentReinstated,
+    AppointmentRescheduled,
+    ToldBy,
+    Trigger,
+)
+
+_ONE_MOMENT = timedelta(minutes=1)
+_SOURCES = tuple(ToldBy)
+_ROLES = ("clinic", "practitioner", "patient", "system")
 
 
 @attrs.frozen(kw_only=True)
@@ -142,7 +155,7 @@ class Resolution:
     note: str | None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # without slots, what is worked out once is kept without a detour
 class Case:
     """One cancellation of one appointment, from trigger to end. A value: read it again to see news.
 
@@ -175,23 +188,28 @@ class Case:
 
     def step(self, step_id: str, /) -> Step | None:
         """The step of that id; None where the case has none."""
-        return next((step for step in self.steps if step.step_id == step_id), None)
+        for step in self.steps:
+            if step.plan.step_id == step_id:
+                return step
+        return None
 
     def of(self, *effects: Effect) -> tuple[Step, ...]:
         """The steps with one of these effects, in the order they were planned."""
-        return tuple(step for step in self.steps if step.plan.effect in effects)
+        return tuple([step for step in self.steps if step.plan.effect in effects])
 
     @property
     def is_question(self) -> bool:
         """Whether it is only a question for a person: a trigger that fits no booking, or many, or is in doubt."""
         return self.episode == 0
 
-    @property
+    # What follows from a case is asked many times over after each event: it is worked out once for each value.
+
+    @cached_property
     def money_started(self) -> bool:
         """Whether a refund has, or may have, left: from then on later facts may only add money."""
         return any(not step.untouched for step in self.of(Effect.REFUND))
 
-    @property
+    @cached_property
     def awaits_approval(self) -> bool:
         """Whether the decision needs an approval that it does not have. An approval is of one decision, by digest."""
         return (
@@ -201,12 +219,12 @@ class Case:
             and not self.denied
         )
 
-    @property
+    @cached_property
     def held(self) -> bool:
         """Whether the case still waits for a booking that replaces the visit."""
         return self.decision is not None and self.decision.hold_until is not None and not self.hold_ended
 
-    @property
+    @cached_property
     def decided(self) -> bool:
         """Whether it is settled what goes back, be it nothing, and the case may act on it."""
         return self.nothing_paid or (self.decision is not None and not self.held and not self.awaits_approval)
@@ -216,10 +234,73 @@ class Case:
         """Whether nobody has to be waited for, and nobody refused, before money leaves."""
         return self.decision is not None and not (self.held or self.awaits_approval or self.denied)
 
-    @property
+    @cached_property
     def reinstated_at(self) -> datetime | None:
         """When the visit came to stand again, by the latest that says so."""
         return max((t.at for t in self.triggers if isinstance(t, AppointmentReinstated)), default=None)
+
+    @cached_property
+    def decisive(self) -> AppointmentCancelled | AppointmentMissed | None:
+        """Of all that is known, the fact that decides: the earliest cancellation, or missed visit, of this episode.
+
+        What happened first made the visit not take place; what is told of a later moment repeats it, as an EHR does
+        that staff, or we, bring up to date. So a patient keeps the notice they gave, and a clinic pays for no echo
+        that names it. Facts less than a minute after the earliest are of one moment, since EHRs keep minutes: it
+        counts from the earliest, as `_trust` says who it was. In which order the facts were heard does not matter.
+        """
+        facts = [t for t in self.triggers if isinstance(t, AppointmentCancelled | AppointmentMissed)]
+        standing = [t for t in facts if self.reinstated_at is None or t.at > self.reinstated_at]
+        if len(standing) < 2:
+            return next(iter(standing), None)
+        first = min(fact.at for fact in standing)
+        believed = min((fact for fact in standing if fact.at - first < _ONE_MOMENT), key=_trust)
+        return believed if believed.at == first else attrs.evolve(believed, at=first)
+
+    @cached_property
+    def stopped(self) -> EndReason | None:
+        """Why the case must not act: moved, reinstated, or no cancellation at all. Once money has left it is too
+        late.
+        """
+        if self.money_started:
+            return None
+        if any(r.choice is Choice.NOT_A_CANCELLATION for r in self.resolutions):
+            return EndReason.NOT_A_CANCELLATION
+        if any(isinstance(t, AppointmentRescheduled) for t in self.triggers):
+            return EndReason.MOVED
+        if self.reinstated_at is not None and self.decisive is None:
+            return EndReason.REINSTATED
+        return None
+
+    @cached_property
+    def planned_in_full(self) -> bool:
+        """Whether the refunds that are planned cover the decision; one that was denied needs no more."""
+        if self.decision is None:
+            return False
+        planned = [step.plan.amount for step in self.of(Effect.REFUND) if step.plan.amount is not None]
+        return self.denied or self.decision.refund <= total(planned, self.decision.refund.currency)
+
+    @cached_property
+    def money_state(self) -> MoneyState | None:
+        """What may be said of the money now; None where nothing new can be said yet."""
+        if self.held:
+            return MoneyState.HELD
+        if self.awaits_approval:
+            return MoneyState.RECEIVED
+        if not (self.decided or self.denied):
+            return None
+        nothing = self.denied and not self.money_started
+        if self.nothing_paid or nothing or (self.decision is not None and not self.decision.refund):
+            return MoneyState.NOTHING_DUE
+        refunds = self.of(Effect.REFUND)
+        if any(s.failed_late and not s.skipped and isinstance(s.outcome, Refused) for s in refunds):
+            return MoneyState.FAILED
+        if not refunds or all(step.skipped for step in refunds) or not self.planned_in_full:
+            return None
+        if all(step.resolved for step in refunds):
+            return MoneyState.SETTLED
+        if all(step.resolved or isinstance(step.outcome, Pending) for step in refunds):
+            return MoneyState.PENDING
+        return None
 
     @property
     def status(self) -> CaseStatus:
@@ -265,3 +346,14 @@ class Case:
         from clinicrefund.timeline import as_html
 
         return as_html(self)
+
+
+def _trust(fact: AppointmentCancelled | AppointmentMissed) -> tuple[object, ...]:
+    """Who is believed first: whoever knows who it was, then by `ToldBy`, then whoever tells of the earlier moment. The
+    rest only makes the order total.
+    """
+    role = _ROLES.index(fact.by.role.value)
+    return (
+        fact.by.role is Role.SYSTEM, _SOURCES.index(fact.told_by), fact.at, role, type(fact).__name__,
+        fact.by.person or "", digest("fact", fact),
+    )  # fmt: skip

@@ -3,14 +3,16 @@
 import os
 import sqlite3
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio.to_thread
+import attrs
 
 from clinicrefund.errors import InputRefused, JournalConflict, JournalError
 from clinicrefund.journals.asking import held_until, verify_question
@@ -21,6 +23,7 @@ from clinicrefund.ports import Append, Record
 _T = TypeVar("_T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_MOST_ROWS = 128
 
 
 class SQLiteJournal:
@@ -54,7 +57,7 @@ class SQLiteJournal:
             turn=same.before(_write_together),
         )
         self._reader = ConnectionThread(
-            self._path, connect=same.after(partial(opened, reads_only=True)), turn=same.before(_read_each)
+            self._path, connect=same.after(partial(opened, reads_only=True)), turn=same.before(_read_together)
         )
         weakref.finalize(self, _stop, self._reader, self._writer)
 
@@ -82,11 +85,11 @@ class SQLiteJournal:
 
         When it raises, a cancellation too, the commit has ended: a read shows all of it or nothing, for good.
         """
-        await self._ask(self._writer, partial(_append, tuple(appends)))
+        await self._ask(self._writer, _Commit(tuple(appends)))
 
     async def read(self, stream: str, /) -> Sequence[Record]:
         """All records of the stream in order; empty where there is none."""
-        length, rows = await self._ask(self._reader, partial(_records, stream))
+        length, rows = await self._ask(self._reader, _Read(stream))
         if [position for position, *_ in rows] != list(range(length)):
             raise damaged(self._path, "records of a stream are missing")
         try:
@@ -133,38 +136,99 @@ def _stop(*threads: ConnectionThread) -> None:
 # ---- work on a connection, done by a thread --------------------------------------------------------------------
 
 
-def _append(appends: tuple[Append, ...], connection: sqlite3.Connection) -> None:
-    for append in appends:
-        row = connection.execute("SELECT id, length FROM stream WHERE name = ?", (append.stream,)).fetchone()
-        stream, length = row or (None, 0)
-        if length != append.seen:
-            raise JournalConflict(append.stream)
-        due = None if append.due is None else _microseconds(append.due)
-        after = length + len(append.records)
-        if stream is None:
-            stream = connection.execute(
-                "INSERT INTO stream (name, length, due) VALUES (?, ?, ?)", (append.stream, after, due)
-            ).lastrowid
-        else:
-            connection.execute("UPDATE stream SET length = ?, due = ? WHERE id = ?", (after, due, stream))
-        connection.executemany(
-            "INSERT INTO record (stream, position, kind, body, at, digest) VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (stream, position, record.kind, record.body, _microseconds(record.at), record.digest)
-                for position, record in enumerate(append.records, start=length)
-            ],
-        )
+# A statement lets go of the interpreter at each step, and to get it back waits for whoever runs: so few statements,
+# each with as many rows as there are.
 
 
-def _records(stream: str, connection: sqlite3.Connection) -> tuple[int, list[tuple[int, str, str, int, str]]]:
-    # One statement, so one snapshot: the length and the records belong together.
-    rows = connection.execute(
-        "SELECT s.length, r.position, r.kind, r.body, r.at, r.digest"
-        " FROM stream s LEFT JOIN record r ON r.stream = s.id WHERE s.name = ? ORDER BY r.position",
-        (stream,),
-    ).fetchall()
-    length: int = rows[0][0] if rows else 0
-    return length, [row[1:] for row in rows if row[1] is not None]
+@attrs.frozen
+class _Commit:
+    """Appends that belong together. Alone it is a group of one."""
+
+    appends: tuple[Append, ...]
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        raise AssertionError("commits are done by the group")
+
+    def after(self, lengths: Mapping[str, int]) -> Mapping[str, int]:
+        """How long its streams are when it is done. `JournalConflict` where one is not as long as it was seen."""
+        longer: dict[str, int] = {}
+        for append in self.appends:
+            length = longer.get(append.stream, lengths.get(append.stream, 0))
+            if length != append.seen:
+                raise JournalConflict(append.stream)
+            longer[append.stream] = length + len(append.records)
+        return longer
+
+
+@attrs.frozen
+class _Read:
+    """The records of one stream, and how many there must be."""
+
+    stream: str
+
+    def __call__(self, connection: sqlite3.Connection) -> "_Found":
+        return _found(connection, (self.stream,)).get(self.stream, (0, []))
+
+
+_Found = tuple[int, list[tuple[int, str, str, int, str]]]
+
+
+def _found(connection: sqlite3.Connection, names: Collection[str]) -> Mapping[str, _Found]:
+    found: dict[str, _Found] = {}
+    # The length and the records belong together, so one statement, which is one snapshot.
+    for name, length, *record in _select(
+        connection,
+        "SELECT s.name, s.length, r.position, r.kind, r.body, r.at, r.digest"
+        " FROM stream s LEFT JOIN record r ON r.stream = s.id WHERE s.name IN ({}) ORDER BY r.stream, r.position",
+        names,
+    ):
+        records = found.setdefault(name, (length, []))[1]
+        if record[0] is not None:
+            records.append(tuple(record))
+    return found
+
+
+def _append(connection: sqlite3.Connection, commits: Sequence[_Commit], lengths: Mapping[str, int]) -> None:
+    streams = {append.stream: append.due for commit in commits for append in commit.appends}
+    rows = [
+        (name, lengths[name], None if due is None else _microseconds(due)) for name, due in streams.items()
+    ]
+    upsert = (
+        "INSERT INTO stream (name, length, due) VALUES {}"
+        " ON CONFLICT (name) DO UPDATE SET length = excluded.length, due = excluded.due"
+    )
+    _insert(connection, upsert, rows)
+    ids = dict(_select(connection, "SELECT name, id FROM stream WHERE name IN ({})", streams))
+    records = [
+        (ids[append.stream], place, record.kind, record.body, _microseconds(record.at), record.digest)
+        for commit in commits
+        for append in commit.appends
+        for place, record in enumerate(append.records, start=append.seen)
+    ]
+    _insert(connection, "INSERT INTO record (stream, position, kind, body, at, digest) VALUES {}", records)
+
+
+def _insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    for some in _in_powers_of_two(rows):
+        places = f"({', '.join('?' * len(some[0]))})"
+        values = ", ".join([places] * len(some))
+        connection.execute(statement.format(values), list(chain.from_iterable(some)))
+
+
+def _select(connection: sqlite3.Connection, query: str, names: Collection[str]) -> Iterator[tuple[Any, ...]]:
+    for some in _in_powers_of_two(list(names)):
+        yield from connection.execute(query.format(", ".join("?" * len(some))), some).fetchall()
+
+
+def _in_powers_of_two(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """The rows in few pieces of few sizes: SQLite's compiled statements are found again, and its limit of 999
+    parameters (https://sqlite.org/limits.html) is kept.
+    """
+    done = 0
+    while done < len(rows):
+        size = min(_MOST_ROWS, 1 << ((len(rows) - done).bit_length() - 1))
+        yield rows[done : done + size]
+        done += size
 
 
 def _waiting(before: datetime, limit: int, connection: sqlite3.Connection) -> list[tuple[int, str]]:
@@ -194,13 +258,21 @@ def _moment(microseconds: int) -> datetime:
 # ---- turns: how a thread does the jobs that wait ---------------------------------------------------------------
 
 
-def _read_each(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+def _read_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+    reads = {job: job.work.stream for job in jobs if isinstance(job.work, _Read)}
+    try:
+        found = _found(connection, set(reads.values()))
+    except Exception:  # noqa: BLE001 - whoever caused it is told, and nobody else
+        found, reads = {}, {}
     for job in jobs:
-        job.attempt(connection)
+        if job in reads:
+            job.result = found.get(reads[job], (0, []))
+        else:
+            job.attempt(connection)
 
 
 def _write_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
-    """All jobs in one transaction, each under a savepoint. Where the transaction fails as a whole, each alone, so that
+    """All jobs in one transaction, each all or nothing. Where the transaction fails as a whole, each alone, so that
     one caller's commit that does not fit on the disk takes no other one with it.
     """
     try:
@@ -209,22 +281,36 @@ def _write_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None
         refuse_all(jobs, error)
         return
     try:
+        _commit_each(connection, jobs)
         for job in jobs:
-            connection.execute("SAVEPOINT caller")
-            job.attempt(connection)
-            if job.error is not None:
-                connection.execute("ROLLBACK TO caller")
-            connection.execute("RELEASE caller")
+            if not isinstance(job.work, _Commit):
+                job.result = job.work(connection)
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, whoever caused it is told
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         if len(jobs) > 1:
             for job in jobs:
                 job.error = None
                 _write_together(connection, [job])
-        elif jobs[0].error is None:  # else it says better why: its savepoint went with the transaction
+        elif jobs[0].error is None:
             jobs[0].error = error
+
+
+def _commit_each(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+    """In the order they came: each sees what those before it have added."""
+    commits = [(job, job.work) for job in jobs if isinstance(job.work, _Commit)]
+    names = {append.stream for _, commit in commits for append in commit.appends}
+    lengths = dict(_select(connection, "SELECT name, length FROM stream WHERE name IN ({})", names))
+    taken: list[_Commit] = []
+    for job, commit in commits:
+        try:
+            lengths |= commit.after(lengths)
+        except JournalConflict as conflict:
+            job.error = conflict
+        else:
+            taken.append(commit)
+    _append(connection, taken, lengths)
 
 
 class _SameFile:

@@ -97,11 +97,12 @@ def values_of(facts: Facts, /) -> Mapping[str, str]:
 
 def one_line(text: str, longest: int, /) -> str:
     """Text from outside as one line: no control characters, no turned lines, no lone surrogates, and not endless."""
-    plain = "".join(
-        letter if letter in _JOINERS or unicodedata.category(letter) not in _CONTROLS else " "
-        for letter in text
-    )
+    plain = text if text.isprintable() else "".join(_visible(letter) for letter in text)
     return " ".join(plain.split())[:longest].rstrip()
+
+
+def _visible(letter: str) -> str:
+    return letter if letter in _JOINERS or unicodedata.category(letter) not in _CONTROLS else " "
 
 
 def _summary(letter: Letter, facts: Facts) -> list[tuple[str, str]]:

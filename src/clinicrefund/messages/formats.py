@@ -4,6 +4,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime, time, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ def zone_of(name: str, /) -> tzinfo:
         return UTC
 
 
+@lru_cache(maxsize=1024)  # reading CLDR's pattern takes long, and clinics' prices repeat
 def amount_text(money: Money, locale: "Locale", /) -> str:
     """The exact amount with as many places as ISO 4217 gives the currency.
 
@@ -63,6 +65,7 @@ def time_text(at: time, locale: "Locale", /) -> str:
     return _ordinary_blanks(format_time(at, "short", locale=locale))
 
 
+@lru_cache(maxsize=1024)
 def number_text(number: Decimal, locale: "Locale", /) -> str:
     """A plain number, exact to three places: "49.5"."""
     from babel.numbers import format_decimal
@@ -70,6 +73,7 @@ def number_text(number: Decimal, locale: "Locale", /) -> str:
     return _ordinary_blanks(format_decimal(number, locale=locale))
 
 
+@lru_cache(maxsize=1024)
 def percent_text(of_hundred: Decimal, locale: "Locale", /) -> str:
     """A percentage, given as so many of a hundred, exact: "33.5%"."""
     from babel.numbers import format_percent

@@ -1,6 +1,7 @@
 """Which language and which regional formats a reader gets."""
 
 from collections.abc import Container
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,9 +19,8 @@ def locale_for(wanted: str, spoken: Container[str], /) -> tuple[str, "Locale"]:
     """
     from babel import Locale, UnknownLocaleError
 
-    try:
-        locale = Locale.parse(wanted.replace("-", "_"))
-    except (ValueError, UnknownLocaleError):
+    locale = _known(wanted)
+    if locale is None:
         return FALLBACK, Locale(FALLBACK, "US")
     for language in (f"{locale.language}-{locale.territory}", locale.language):
         if language in spoken:
@@ -29,3 +29,13 @@ def locale_for(wanted: str, spoken: Container[str], /) -> tuple[str, "Locale"]:
         return FALLBACK, Locale(FALLBACK, locale.territory or "US")
     except UnknownLocaleError:
         return FALLBACK, Locale(FALLBACK, "US")
+
+
+@lru_cache(maxsize=1024)
+def _known(name: str) -> "Locale | None":
+    from babel import Locale, UnknownLocaleError
+
+    try:
+        return Locale.parse(name.replace("-", "_"))
+    except (ValueError, UnknownLocaleError):
+        return None

@@ -12,6 +12,7 @@ _GSM = frozenset(
     "abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 _GSM_TWICE = frozenset("^{}\\[~]|€")
+_GSM_ALL = _GSM | _GSM_TWICE
 # Typographic quotes, dashes and the ellipsis, which word processors put into names.
 _PLAIN = str.maketrans(
     {
@@ -31,6 +32,8 @@ def plain_letters(text: str, /) -> str:
 
     Spanish stays readable without those four; a name in another script is never mutilated.
     """
+    if _is_gsm(text):
+        return text
     candidate = "".join(
         letter if _is_gsm(letter) else _without_accent(letter) for letter in text.translate(_PLAIN)
     )
@@ -45,7 +48,7 @@ def fits_one_part(text: str, /) -> bool:
 
 
 def _is_gsm(text: str) -> bool:
-    return all(letter in _GSM or letter in _GSM_TWICE for letter in text)
+    return _GSM_ALL.issuperset(text)
 
 
 def _without_accent(letter: str) -> str:

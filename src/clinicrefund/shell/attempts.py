@@ -12,7 +12,6 @@ import attrs
 
 from clinicrefund.case.decide import Events, raise_task
 from clinicrefund.case.events import Effect, Order, StepPostponed, StepStarted, TaskKind
-from clinicrefund.case.plan import stopped
 from clinicrefund.case.schedule import TRIES_BEFORE_A_PERSON, try_again_after
 from clinicrefund.case.state import Case, Step
 from clinicrefund.digest import digest
@@ -133,7 +132,7 @@ def _check(
 ) -> None:
     if there is None or there.over or case.ended is not None or there.plan != ours.plan:
         raise NotOurs(f"step {ours.step_id} is over, or is planned anew")
-    if ours.plan.effect is not Effect.LOG and stopped(case) is not None:
+    if ours.plan.effect is not Effect.LOG and case.stopped is not None:
         raise NotOurs(f"case {case.case_id} must not act any more")
     if ours.plan.effect is Effect.REFUND and there.untouched and not case.may_refund:
         raise NotOurs(f"case {case.case_id} waits, or was denied")

@@ -18,7 +18,7 @@ from clinicrefund.shell.intake import (
     roster_of,
 )
 from clinicrefund.shell.reports import Poke, Reports, WorkOf
-from clinicrefund.shell.streams import Stream, commit, read
+from clinicrefund.shell.streams import CaseFile, Stream, commit, read
 from clinicrefund.triggers import (
     AppointmentChanged,
     AppointmentReinstated,
@@ -94,14 +94,14 @@ class Deliveries:
             return (await self._ask(clinic, trigger, delivery, TaskKind.WHICH_BOOKING, values),)
         booking = found[0]
         if not isinstance(trigger, AppointmentChanged):
-            return (Poke(case_id=await self.intake.join(trigger, booking, delivery)),)
+            return (_poke(await self.intake.join(trigger, booking, delivery)),)
         fact = await self.intake.read_change(clinic, trigger, booking)
         first = case_id(clinic.clinic_id, booking.appointment.appointment_id, 1)
         known = await find_case(self.intake.journal, self.intake.clock, roster_of(clinic), first)
         if fact is None or (known is None and isinstance(fact, AppointmentReinstated)):
             await commit(self.intake.journal, await self.intake.worked(delivery)())
             return ()
-        return (Poke(case_id=await self.intake.join(fact, booking, delivery)),)
+        return (_poke(await self.intake.join(fact, booking, delivery)),)
 
     async def _requested(
         self, clinic: Clinic, trigger: CancellationRequested, delivery: Stream
@@ -127,7 +127,7 @@ class Deliveries:
             case Meaning.CANCEL if trigger.sender_verified and len(upcoming) == 1:
                 visit = upcoming[0].appointment.appointment_id
                 fact = as_cancellation(trigger, visit, reading=reading)
-                return (Poke(case_id=await self.intake.join(fact, upcoming[0], delivery)),)
+                return (_poke(await self.intake.join(fact, upcoming[0], delivery)),)
             case _:
                 return (await self._ask_why(clinic, trigger, delivery, upcoming or found, reading),)
 
@@ -189,3 +189,7 @@ def _is_upcoming(booking: Booking, trigger: CancellationRequested) -> bool:
     """Whether it is a visit that can still be called off."""
     visit = booking.appointment
     return visit.status is AppointmentStatus.BOOKED and trigger.at < visit.starts_at
+
+
+def _poke(file: CaseFile) -> Poke:
+    return Poke(case_id=file.case.case_id, file=file)

@@ -18,7 +18,8 @@ from clinicrefund.case.events import CaseEvent, CaseOpened, DeliveryTaken, Deliv
 from clinicrefund.case.evolve import evolve
 from clinicrefund.case.ids import alias_stream, case_id, case_stream, delivery_stream, question_id
 from clinicrefund.case.payment import CaseJoined
-from clinicrefund.case.plan import Roster, Seat, stopped
+from clinicrefund.case.plan import Roster, Seat
+from clinicrefund.case.settle import settle
 from clinicrefund.case.state import Case
 from clinicrefund.clinic import Clinic
 from clinicrefund.digest import digest
@@ -130,8 +131,8 @@ class Intake:
     clinic_of: ClinicOf
     clock: Clock
 
-    async def join(self, trigger: OfAppointment, booking: Booking, delivery: Stream, /) -> str:
-        """The trigger becomes a fact of its appointment's case; returns the case's id.
+    async def join(self, trigger: OfAppointment, booking: Booking, delivery: Stream, /) -> CaseFile:
+        """The trigger becomes a fact of its appointment's case; returns that.
 
         A new episode begins only where the last case knows that the visit was reinstated, and the trigger is later.
         """
@@ -146,16 +147,15 @@ class Intake:
                     trigger=trigger, at=self.clock.now(),
                 )  # fmt: skip
                 try:
-                    await self._open(clinic, opened, booking, delivery)
+                    return await self._open(clinic, opened, booking, delivery)
                 except JournalConflict:
                     continue  # somebody opened it, or joined the payment, at the same moment: look again
-                return name
             file = CaseFile(self.journal, self.clock, roster_of(clinic), stream)
             if _is_later_episode(file.case, trigger) or await self._has_begun(file.case, trigger):
                 episode += 1
                 continue
             await self.learn(file, clinic, trigger, delivery)
-            return name
+            return file
 
     async def _has_begun(self, case: Case, trigger: OfAppointment) -> bool:
         """Whether a move or reinstatement is of a later episode: one that had begun when it happened."""
@@ -236,7 +236,7 @@ class Intake:
         booking: Booking | None,
         delivery: Stream,
         task: tuple[TaskKind, Mapping[str, str]] | None = None,
-    ) -> None:
+    ) -> CaseFile:
         now = opened.at
         events: list[CaseEvent] = [opened]
         case = evolve(None, opened)
@@ -246,13 +246,15 @@ class Intake:
         if task is not None:
             events += (asked := decide.raise_task(case, task[0], now, step=None, **task[1]))
             case = _folded(case, asked)
-        events += (rest := decide.settle(case, roster_of(clinic), now))
+        events += (rest := settle(case, roster_of(clinic), now))
         case = _folded(case, rest)
         stream = fresh(case_stream(opened.case_id))
-        appends = [stream.add(*events, due=next_due(case, last=now))]
+        first = stream.add(*events, due=next_due(case, last=now))
+        appends = [first]
         if booking is not None and not case.is_question:
             appends += await self._joined(clinic, booking, opened.case_id, now)
         await commit(self.journal, [*appends, *(await self.worked(delivery, opened.case_id)())])
+        return CaseFile(self.journal, self.clock, roster_of(clinic), stream.after(first, events))
 
     async def _joined(self, clinic: Clinic, booking: Booking, case: str, now: datetime) -> list[Append]:
         """Each payment, by the name the booking gives it, leads to its cases from the first moment."""
@@ -297,10 +299,10 @@ def _is_later_episode(case: Case, trigger: Trigger) -> bool:
         return False
     if case.reinstated_at is not None and case.reinstated_at < trigger.at:
         return case.ended is not None or bool(case.steps)
-    if stopped(case) is EndReason.NOT_A_CANCELLATION:
+    if case.stopped is EndReason.NOT_A_CANCELLATION:
         return all(known.at < trigger.at for known in case.triggers)
     moves = [known.at for known in case.triggers if isinstance(known, AppointmentRescheduled)]
-    return stopped(case) is EndReason.MOVED and max(moves) + _ECHO < trigger.at
+    return case.stopped is EndReason.MOVED and max(moves) + _ECHO < trigger.at
 
 
 def as_told(trigger: Trigger, clinic: Clinic, source: str, /) -> Trigger:

@@ -10,7 +10,6 @@ import attrs
 
 from clinicrefund.case.events import Effect
 from clinicrefund.case.ids import key
-from clinicrefund.case.plan import decisive
 from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Audience, CaseStatus, Choice, EntryKind, Moment, MoneyState
 from clinicrefund.case.tasks import PRIVATE
@@ -27,7 +26,7 @@ _APPROVAL_BUTTONS = (Button(label="Approve", choice=Choice.APPROVE), Button(labe
 
 def appointment_update(case: Case, step: Step, clinic: Clinic, reference: str) -> AppointmentUpdate:
     """The visit is called off, or was missed; the EHR gets its own references and no words of anybody."""
-    trigger, booking = decisive(case), _booking(case)
+    trigger, booking = case.decisive, _booking(case)
     missed = isinstance(trigger, AppointmentMissed)
     return AppointmentUpdate(
         step_id=step.step_id,

@@ -20,7 +20,6 @@ from clinicrefund.case.ids import (
     refund_stream,
 )
 from clinicrefund.case.payment import RefundsTold, ReservationSpent
-from clinicrefund.case.plan import stopped
 from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Audience
 from clinicrefund.clinic import Clinic
@@ -52,10 +51,13 @@ WorkOf: TypeAlias = Callable[[Clinic, CaseFile], Work]
 
 @attrs.frozen(kw_only=True)
 class Poke:
-    """A case to be worked on, and the step to ask about at once, whenever it was due."""
+    """A case to be worked on, and the step to ask about at once, whenever it was due. ``file``: where it has just been
+    written, so that it is not read again.
+    """
 
     case_id: str
     step_id: str | None = None
+    file: CaseFile | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -359,9 +361,7 @@ def _owing(case: Case, report: RefundReported) -> list[Step]:
 
 def _will_look(case: Case) -> bool:
     """Whether the case is still waiting to send anything: it adopts the money when it looks at the payment."""
-    return (
-        case.ended is None and not case.is_question and not case.of(Effect.REFUND) and stopped(case) is None
-    )
+    return case.ended is None and not case.is_question and not case.of(Effect.REFUND) and case.stopped is None
 
 
 def _told_otherwise(case: Case, failed: Step) -> bool:

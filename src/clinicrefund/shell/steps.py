@@ -20,8 +20,8 @@ from clinicrefund.case.events import (
     StepNamed,
     TaskKind,
 )
-from clinicrefund.case.ids import message_stream, opt_out_stream
-from clinicrefund.case.plan import BOOKINGS, decisive
+from clinicrefund.case.ids import key, message_stream, opt_out_stream
+from clinicrefund.case.plan import BOOKINGS
 from clinicrefund.case.recover import Recovery, recover
 from clinicrefund.case.schedule import ask_again_after
 from clinicrefund.case.state import Attempt, Case, Step
@@ -142,8 +142,8 @@ async def _send(
     if step.started is not None and not await may_send(work, step, step.started, capabilities):
         return
     step = work.file.case.step(step.step_id) or step
-    if step.started is None:
-        order = attrs.evolve(order, key=f"{step.step_id}-{step.attempt}")
+    if step.started is None and order.key != (named := key(step.step_id, step.attempt)):
+        order = attrs.evolve(order, key=named)  # a new attempt was granted meanwhile
     sending = Sending(platform=adapter.platform, live=getattr(adapter, "live", True))
     try:
         outcome = await attempt(
@@ -302,7 +302,7 @@ async def look_at_visit(work: Work, via: str, /) -> Appointment | str:
 
 def changed_since(case: Case, visit: Appointment, /) -> str | None:
     """How the visit differs from what the cancellation knew, in words for staff; None where it is unchanged."""
-    trigger, known = decisive(case), case.booking
+    trigger, known = case.decisive, case.booking
     if visit.status is AppointmentStatus.ATTENDED:
         return "attended"
     if known is not None and abs(visit.starts_at - known.appointment.starts_at) >= _A_MINUTE:

@@ -1,19 +1,21 @@
 """Streams of the journal, read and written: a case's in `CaseFile`, the small ones in `read_payment` and `added`."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from datetime import datetime
 
 import anyio
 import attrs
 
 from clinicrefund.case import payment as payments
-from clinicrefund.case.decide import Events, settle
+from clinicrefund.case.decide import Events
 from clinicrefund.case.due import next_due
 from clinicrefund.case.events import CaseEvent, Event
 from clinicrefund.case.evolve import evolve, fold
 from clinicrefund.case.ids import case_stream
 from clinicrefund.case.payment import PaymentBook, PaymentEvent
 from clinicrefund.case.plan import Roster
+from clinicrefund.case.settle import settle
 from clinicrefund.case.state import Case
 from clinicrefund.errors import CaseNotFound, JournalConflict, JournalError
 from clinicrefund.ports import Append, Clock, Journal, Record
@@ -33,6 +35,15 @@ class Stream:
         """These events as an append to the stream as it was read."""
         return Append(
             stream=self.name, seen=self.length, records=encode(self.name, self.head, events), due=due
+        )
+
+    def after(self, append: Append, events: Sequence[Event], /) -> "Stream":
+        """The stream as it is once that append of these events is in the journal."""
+        return Stream(
+            name=self.name,
+            events=(*self.events, *events),
+            length=append.seen + len(append.records),
+            head=append.records[-1].digest if append.records else self.head,
         )
 
 
@@ -92,10 +103,26 @@ Others = Callable[[], Awaitable[Sequence[Append]]]
 """Appends to further streams, made anew from fresh reads each time the commit is tried."""
 
 
+@attrs.define(eq=False, kw_only=True)
+class _Wish:
+    """What one caller wants to add to a case, until it is in the journal or has failed."""
+
+    decide: Callable[[Case], Events]
+    others: Others | None
+    fixed: Sequence[Append]
+    case: Case | None = None
+    failed: Exception | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.case is not None or self.failed is not None
+
+
 class CaseFile:
     """A case that is being worked on: its state, and the one door by which events are added to it.
 
-    Tasks of one process share it; other processes are kept out by the version alone.
+    Tasks of one process share it, and what several of them add at one moment is one commit; other processes are kept
+    out by the version alone.
     """
 
     def __init__(self, journal: Journal, clock: Clock, roster: Roster, stream: Stream) -> None:
@@ -105,6 +132,7 @@ class CaseFile:
         self._lock = anyio.Lock()
         self._stream = stream
         self._case = _folded(stream)
+        self._wishes: list[_Wish] = []
 
     @classmethod
     async def open(cls, journal: Journal, clock: Clock, roster: Roster, case_id: str, /) -> "CaseFile":
@@ -135,31 +163,57 @@ class CaseFile:
         where one of ``fixed`` has moved, raises `JournalConflict`, and nothing was written. ``decide`` may raise to
         stop.
         """
-        async with self._lock:
-            while True:
-                events = decide(self._case)
-                case = fold(self._case, events)
-                events += (more := settle(case, self._roster, self._clock.now()))
-                case = fold(case, more)
-                extra = [*(await others() if others is not None else ()), *fixed]
-                if not events and not extra:
-                    return self._case
-                append = self._stream.add(*events, due=next_due(case, last=self._clock.now()))
-                try:
-                    await commit(self._journal, [append, *extra])
-                except JournalConflict as conflict:
-                    if any(append.stream == conflict.stream for append in fixed):
-                        raise
-                    await self._reload()
-                    continue
-                self._stream = Stream(
-                    name=self._stream.name,
-                    events=(*self._stream.events, *events),
-                    length=append.seen + len(append.records),
-                    head=append.records[-1].digest if append.records else self._stream.head,
-                )
-                self._case = case
-                return case
+        wish = _Wish(decide=decide, others=others, fixed=fixed)
+        self._wishes.append(wish)
+        try:
+            async with self._lock:
+                while not wish.over:
+                    await self._grant()
+        finally:
+            self._wishes.remove(wish)
+        if wish.failed is not None:
+            raise wish.failed
+        return wish.case or self._case
+
+    async def _grant(self) -> None:
+        """Tries one commit for all who wait. Who cannot be part of it stays for the next."""
+        now, case = self._clock.now(), self._case
+        granted: list[_Wish] = []
+        added: list[CaseEvent] = []
+        extra: dict[str, Append] = {}
+        for wish in [wish for wish in self._wishes if not wish.over]:
+            try:
+                events = wish.decide(case)
+                wished = [*(await wish.others() if wish.others is not None else ()), *wish.fixed]
+            except Exception as why:  # noqa: BLE001 - it is raised where it was wished for
+                wish.failed = why
+                continue
+            if any(append.stream in extra for append in wished):
+                continue  # made from the same reading of a stream that is about to move
+            extra |= {append.stream: append for append in wished}
+            after = fold(case, events)
+            more = settle(after, self._roster, now, since=events)
+            case = fold(after, more)
+            added += (*events, *more)
+            granted.append(wish)
+        if added or extra:
+            append = self._stream.add(*added, due=next_due(case, last=now))
+            try:
+                await commit(self._journal, [append, *extra.values()])
+            except JournalConflict as conflict:
+                await self._reload()
+                for wish in granted:
+                    if any(fixed.stream == conflict.stream for fixed in wish.fixed):
+                        wish.failed = conflict
+                return
+            except JournalError as why:
+                for wish in granted:
+                    wish.failed = copy(why)  # one exception in several tasks would mix up their tracebacks
+                return
+            self._stream = self._stream.after(append, added)
+            self._case = case
+        for wish in granted:
+            wish.case = case
 
     async def put_off(self) -> None:
         """For a case of which nothing was learned: it is due again when it says, and not when its hold ends."""
