@@ -19,6 +19,7 @@ from clinicrefund import (
     Role,
 )
 from clinicrefund.testing.faults import Fault
+from clinicrefund.testing.stand_ins.quickbooks import QuickBooksStandIn
 from clinicrefund.testing.stand_ins.sunbit import SunbitStandIn
 
 from .scene import DAY, REFUND, Scene, policy, scene, usd
@@ -126,22 +127,27 @@ async def test_an_amount_that_could_be_read_in_two_ways_is_refused_and_moves_not
         assert s.books() == [17000]
 
 
-async def test_the_patient_gets_the_whole_amount_back_whatever_the_gateway_keeps_of_its_fee() -> None:
-    """stripe/stripe-java#508, opencollective#5217, section-app-client#159: a gateway does not give its
-    fee back, and figures that were net of it were wrong. Here money and books are gross, and a fee is in no amount.
+async def test_a_fee_that_the_gateway_keeps_is_a_line_of_its_own_and_in_no_other_amount() -> None:
+    """stripe/stripe-java#508, opencollective#5217, section-app-client#159: a gateway does not give its fee back, and
+    figures that were net of it were wrong. The patient gets the whole amount, the refund is booked gross, and the fee
+    beside it, once.
     """
     async with scene("sunbit", "quickbooks", "mailgun", "google_sheets") as s:
         booking = s.sandbox.add_booking("A-1", paid="120.00", currency="USD")
-        sunbit = s.sandbox.state("sunbit")
+        sunbit, books = s.sandbox.state("sunbit"), s.sandbox.state("quickbooks")
         assert isinstance(sunbit, SunbitStandIn)
+        assert isinstance(books, QuickBooksStandIn)
         sunbit.fee = 5.4
         case = await s.refunds.handle(s.cancelled())
-        await s.deliver()
+        await s.deliver(duplicate=True)
         case = await s.work(case.case_id, days=1)
         assert case.status is CaseStatus.CLOSED
         assert sunbit.refunded(booking.payments[0].reference) == usd("120")
         assert s.books() == [120]
-        assert s.mails()[-1] == "Your refund of $120.00 is complete"
+        lines = [line for entry in books.journal_entries() for line in entry["Line"]]
+        assert [line["Amount"] for line in lines] == [Decimal("5.40")] * 2, "debit and credit of one entry"
+        assert s.mails() == ["Your refund of $120.00 is complete"]
+        assert s.rows() == [("closed", "120.00")]
 
 
 async def test_the_clinics_own_fee_is_kept_and_shown_as_a_line_of_its_own() -> None:

@@ -5,14 +5,24 @@ proves is decided here, once, for every adapter.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import attrs
 
 from clinicrefund.case.decide import Events, raise_task
 from clinicrefund.case.events import Effect, Order, StepPostponed, StepStarted, TaskKind
+<<<<<<< ours
 from clinicrefund.case.schedule import TRIES_BEFORE_A_PERSON, try_again_after
+=======
+from clinicrefund.case.plan import stopped
+from clinicrefund.case.schedule import (
+    TIME_BEFORE_A_PERSON,
+    TRIES_BEFORE_A_PERSON,
+    try_again_after,
+    when_asked_to_wait,
+)
+>>>>>>> theirs
 from clinicrefund.case.state import Case, Step
 from clinicrefund.digest import digest
 from clinicrefund.errors import (
@@ -160,7 +170,11 @@ async def postpone(
     """
     now = clock.now()
     wait = error.retry_after if isinstance(error, RateLimited) else None
-    until = now + (min(wait, _LONGEST_WAIT) if wait is not None else try_again_after(step.postponed))
+    until = now + (
+        when_asked_to_wait(min(wait, _LONGEST_WAIT), step.postponed, step.step_id)
+        if wait is not None
+        else try_again_after(step.postponed)
+    )
 
     def put_off(case: Case) -> Events:
         there = case.step(step.step_id)
@@ -173,9 +187,18 @@ async def postpone(
         named = {"via": step.via, "effect": step.effect}
         if isinstance(error, CredentialsRefused):
             return events + raise_task(case, TaskKind.CREDENTIALS, now, step=there, **named)
-        if there.postponed >= TRIES_BEFORE_A_PERSON:
-            since = f"{case.opened_at:%Y-%m-%d %H:%M} UTC"
-            return events + raise_task(case, TaskKind.UNAVAILABLE, now, step=there, since=since, **named)
+        since = _postponed_since(case, there, now)
+        if there.postponed >= TRIES_BEFORE_A_PERSON and now - since >= TIME_BEFORE_A_PERSON:
+            said = f"{since:%Y-%m-%d %H:%M} UTC"
+            return events + raise_task(case, TaskKind.UNAVAILABLE, now, step=there, since=said, **named)
         return events
 
     await file.record(put_off, others)
+
+
+def _postponed_since(case: Case, step: Step, now: datetime) -> datetime:
+    """When the step was put off for the first time since something last came of it."""
+    if not step.postponed:
+        return now
+    put_off = [e.at for e in case.timeline if isinstance(e, StepPostponed) and e.step_id == step.step_id]
+    return put_off[-step.postponed]
