@@ -1,0 +1,69 @@
+"""One seed, from its first draw to the checker's word."""
+
+import asyncio
+import gc
+import logging
+
+from .loop import RanAway
+from .story import Report, WentWrong
+from .world import World
+
+_LONGEST_DAYS = 200
+_MOST_TURNS = 400_000
+OURS = {
+    "JournalError",
+    "JournalConflict",
+    "Unavailable",
+    "RateLimited",
+    "CredentialsRefused",
+    "OutcomeUnknown",
+}
+
+
+class _Logged(logging.Handler):
+    """What the library logs. A stream that could not be worked on, for a reason of nobody's, is a fault."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.strange: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        names = [str(one) for one in record.args] if isinstance(record.args, tuple) else []
+        if len(names) == 2 and names[1] not in OURS:
+            self.strange.append(f"{names[0]} could not be worked on: {names[1]}")
+
+
+def run(seed: int, *, wire: bool = False, tell: bool = False) -> Report:
+    """The seed's run. Raises `WentWrong`, with its story, where an invariant does not hold. ``tell`` prints the story
+    of one that holds, too.
+    """
+    world = World(seed)
+    log, logged = logging.getLogger("clinicrefund"), _Logged()
+    log.addHandler(logged)
+    loop = world.loop
+    loop.limit(seconds=_LONGEST_DAYS * 86_400, turns=_MOST_TURNS)
+    try:
+        loop.run_until_complete(world.live())
+        if logged.strange:
+            raise WentWrong(seed, logged.strange[0], world.story)
+        loop.run_until_complete(world.checker.check())
+    except RanAway as away:
+        raise WentWrong(
+            seed, f"it does not come to rest: {away}", world.story, about=world.checker.open_cases()
+        ) from None
+    finally:
+        log.removeHandler(logged)
+        _bury(world)
+    if tell:
+        print(world.story.text())
+    world.report.virtual_days = loop.time() / 86_400
+    return world.report
+
+
+def _bury(world: World) -> None:
+    """What the dead and the waiting left behind is cancelled, so that nothing of it is told after the run."""
+    loop = world.loop
+    loop.lay_to_rest()
+    loop.close()
+    asyncio.set_event_loop(None)
+    gc.collect(0)
