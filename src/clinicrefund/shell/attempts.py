@@ -12,17 +12,12 @@ import attrs
 
 from clinicrefund.case.decide import Events, raise_task
 from clinicrefund.case.events import Effect, Order, StepPostponed, StepStarted, TaskKind
-<<<<<<< ours
-from clinicrefund.case.schedule import TRIES_BEFORE_A_PERSON, try_again_after
-=======
-from clinicrefund.case.plan import stopped
 from clinicrefund.case.schedule import (
     TIME_BEFORE_A_PERSON,
     TRIES_BEFORE_A_PERSON,
     try_again_after,
     when_asked_to_wait,
 )
->>>>>>> theirs
 from clinicrefund.case.state import Case, Step
 from clinicrefund.digest import digest
 from clinicrefund.errors import (
