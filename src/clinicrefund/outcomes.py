@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import Enum
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import attrs
 
@@ -56,6 +56,11 @@ class Pending:
     reference: str | None = None
     waits_for: WaitsFor = WaitsFor.PLATFORM
     task: str | None = None
+
+    @classmethod
+    def by_hand(cls, task: str, /, *, reference: str | None = None) -> Self:
+        """A person at the clinic does it, as ``task`` says: there is no call for it, or none that is safe."""
+        return cls(reference=reference, waits_for=WaitsFor.CLINIC, task=task)
 
 
 @attrs.frozen(kw_only=True)

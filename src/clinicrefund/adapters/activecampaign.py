@@ -26,7 +26,7 @@ from clinicrefund.errors import CredentialsRefused, Unavailable
 from clinicrefund.http import HttpCall, HttpReply, Limits, Session
 from clinicrefund.model import Channel
 from clinicrefund.orders import Message
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import Capabilities, Lookup
 
 __all__ = ["ActiveCampaignConfig", "ActiveCampaignNotifier"]
@@ -349,4 +349,4 @@ def _refusal(reply: HttpReply) -> Outcome:
 
 
 def _task(text: str) -> Outcome:
-    return Pending(waits_for=WaitsFor.CLINIC, task=text)
+    return Pending.by_hand(text)

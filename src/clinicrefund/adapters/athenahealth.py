@@ -34,7 +34,7 @@ from clinicrefund.errors import InputRefused
 from clinicrefund.http import HttpCall, HttpReply
 from clinicrefund.model import Actor, Appointment, AppointmentStatus
 from clinicrefund.orders import AppointmentUpdate, BillingNote
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import FOREVER, Capabilities, EHRCapabilities, Lookup
 
 __all__ = [
@@ -92,7 +92,9 @@ class AthenahealthEHR(AthenahealthPractice):
             return Refused(reason=RefusalReason.NOT_ALLOWED, code="patientid")
         reason = self.config.cancel_reason
         if order.status is AppointmentStatus.MISSED and (reason := await self._no_show_reason()) is None:
-            return _by_hand("The practice has no cancel reason for a no-show: mark the visit there by hand.")
+            return Pending.by_hand(
+                "The practice has no cancel reason for a no-show: mark the visit there by hand."
+            )
         reply = await self.send(_cancel(order, visit.patientid, reason))
         # Neither a success nor a refusal is told reliably (a 404 can be either): the visit itself is asked.
         after = _visit(await self.send(_get_appointment(order.reference)), order.reference)
@@ -263,14 +265,12 @@ def _shown(visit: Visit, reason: _Reason | None, order: AppointmentUpdate) -> Ou
         case AppointmentStatus.ATTENDED:
             return Refused(reason=RefusalReason.NOT_ALLOWED, code=visit.appointmentstatus)
         case AppointmentStatus.CANCELLED:
-            return _by_hand(
+            return Pending.by_hand(
                 "The visit is cancelled there, and it was missed: give it a no-show reason by hand."
             )
         case AppointmentStatus.MISSED:
-            return _by_hand("The visit is a no-show there, and it was cancelled: change its reason by hand.")
+            return Pending.by_hand(
+                "The visit is a no-show there, and it was cancelled: change its reason by hand."
+            )
         case _:
             return Unknown(why="athenahealth shows the visit in a status that this version does not know")
-
-
-def _by_hand(task: str) -> Pending:
-    return Pending(waits_for=WaitsFor.CLINIC, task=task)

@@ -27,7 +27,7 @@ from clinicrefund.environment import needed
 from clinicrefund.errors import CredentialsRefused, Unavailable
 from clinicrefund.http import HttpCall, HttpReply, Limits, RefreshToken, Session
 from clinicrefund.orders import LedgerEntry
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import LedgerCapabilities, Lookup
 from clinicrefund.secret import Secret, secret
 
@@ -152,7 +152,7 @@ class ConcurLedger:
                 return Refused(reason=RefusalReason.NOT_FOUND)
             case EntryKind.REVERSAL if not self._config.negative:
                 task = f"The refund of Concur expense entry {entry.reverses} failed: take the entry from its report."
-                return Pending(waits_for=WaitsFor.CLINIC, task=task)
+                return Pending.by_hand(task)
             case EntryKind.REFUND | EntryKind.REVERSAL | EntryKind.LOST_FEE:
                 return await self._book(entry)
 

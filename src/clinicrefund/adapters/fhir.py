@@ -37,7 +37,7 @@ from clinicrefund.errors import InputRefused
 from clinicrefund.http import HttpCall, HttpReply, structure_value
 from clinicrefund.model import Actor, Appointment, AppointmentStatus, Role
 from clinicrefund.orders import AppointmentUpdate, BillingNote
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import FOREVER, Capabilities, EHRCapabilities, Lookup
 
 __all__ = ["FHIREHR", "FHIRConfig", "FHIRFeed", "FHIRSubscriptions", "FHIRWebhooks"]
@@ -106,7 +106,9 @@ class FHIREHR(FHIRServer):
         elif allowed.update and _version(visit, reply):
             call = _put_appointment(order, visit, reply, allowed.release)
         else:
-            return _by_hand(f"The FHIR server lets no visit be changed: mark {visit.id} there by hand.")
+            return Pending.by_hand(
+                f"The FHIR server lets no visit be changed: mark {visit.id} there by hand."
+            )
         answer = await self.send(call)
         if answer.status in call.answers and _version(visit, reply):
             answer = await self.send(_put_appointment(order, visit, reply, allowed.release))
@@ -120,7 +122,7 @@ class FHIREHR(FHIRServer):
     async def post_billing_note(self, note: BillingNote, /) -> Outcome:
         if not self.config.record_refunds:
             by = f" (reference {note.refund_reference})" if note.refund_reference else ""
-            return _by_hand(
+            return Pending.by_hand(
                 f"Refunds are not recorded on this FHIR server: note in the billing of visit {note.reference} "
                 f"that {note.amount} went back{by}."
             )
@@ -313,7 +315,9 @@ def _shown(visit: Visit, order: AppointmentUpdate) -> Outcome | None:
     if order.patient_reference is not None and order.patient_reference not in visit.patients:
         return Refused(reason=RefusalReason.NOT_ALLOWED, code="participant")
     if len(visit.patients) > 1:
-        return _by_hand(f"Visit {visit.id} is of several patients: take this one out of it there by hand.")
+        return Pending.by_hand(
+            f"Visit {visit.id} is of several patients: take this one out of it there by hand."
+        )
     if status is order.status:
         return Done(reference=visit.id, at=visit.touched_at)
     if status is AppointmentStatus.BOOKED:
@@ -321,11 +325,11 @@ def _shown(visit: Visit, order: AppointmentUpdate) -> Outcome | None:
     if status is AppointmentStatus.ATTENDED:
         return Refused(reason=RefusalReason.NOT_ALLOWED, code=visit.status)
     if status is AppointmentStatus.CANCELLED:
-        return _by_hand(f"Visit {visit.id} is cancelled there, and it was missed: mark it by hand.")
+        return Pending.by_hand(f"Visit {visit.id} is cancelled there, and it was missed: mark it by hand.")
     if status is AppointmentStatus.MISSED:
-        return _by_hand(f"Visit {visit.id} is a no-show there, and it was cancelled: mark it by hand.")
+        return Pending.by_hand(f"Visit {visit.id} is a no-show there, and it was cancelled: mark it by hand.")
     if visit.status == "entered-in-error":
-        return _by_hand(f"Visit {visit.id} is marked there as entered in error: look at it.")
+        return Pending.by_hand(f"Visit {visit.id} is marked there as entered in error: look at it.")
     return Unknown(why="the FHIR server shows the visit in a status that this version does not know")
 
 
@@ -352,7 +356,3 @@ def _today(reply: HttpReply, visit: Visit) -> str:
     if at is None:
         raise reply.unreadable("the server tells no time")
     return at.astimezone(UTC).date().isoformat()
-
-
-def _by_hand(task: str) -> Pending:
-    return Pending(waits_for=WaitsFor.CLINIC, task=task)

@@ -36,7 +36,7 @@ from clinicrefund.environment import needed
 from clinicrefund.errors import CredentialsRefused, Unavailable
 from clinicrefund.http import HttpCall, Limits, RefreshToken, Session
 from clinicrefund.orders import LedgerEntry
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import Capabilities, Lookup
 from clinicrefund.secret import Secret, secret
 
@@ -318,7 +318,7 @@ def _by_hand(entry: LedgerEntry, payments: Sequence[Payment]) -> Outcome:
         f"Book the refund of {entry.amount.to_decimal()} {entry.amount.currency} in FreshBooks by hand: lower {which}, "
         "and add a negative line to its invoice. If FreshBooks took the payment itself, it does so by itself: check it."
     )
-    return Pending(waits_for=WaitsFor.CLINIC, task=task)
+    return Pending.by_hand(task)
 
 
 _ADD_LINE = "add a line 'Refund' of that sum to its invoice, or the patient is reminded of it"
@@ -326,7 +326,7 @@ _ADD_LINE = "add a line 'Refund' of that sum to its invoice, or the patient is r
 
 def _half_done(payment: Payment, missing: str = _ADD_LINE) -> Outcome:
     task = f"FreshBooks payment {payment.id} is booked by half: {missing}."
-    return Pending(reference=str(payment.id), waits_for=WaitsFor.CLINIC, task=task)
+    return Pending.by_hand(task, reference=str(payment.id))
 
 
 def _refusal(code: str) -> Outcome:

@@ -30,7 +30,7 @@ from clinicrefund.http import Auth, HttpCall, HttpReply, JwtGrant, Limits, Refre
 from clinicrefund.http.decoding import structure
 from clinicrefund.model import Patient
 from clinicrefund.orders import CaseRecord
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused
 from clinicrefund.ports import Capabilities, Lookup
 from clinicrefund.secret import Secret, optional_secret
 
@@ -387,7 +387,7 @@ def _landed(reply: HttpReply, table: _Table) -> Outcome:
 
 
 def _task(text: str) -> Outcome:
-    return Pending(waits_for=WaitsFor.CLINIC, task=text)
+    return Pending.by_hand(text)
 
 
 def _refusal(reply: HttpReply) -> Outcome:

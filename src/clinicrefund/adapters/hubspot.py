@@ -28,7 +28,7 @@ from clinicrefund.case.status import Moment
 from clinicrefund.errors import ConfigurationError, CredentialsRefused, InputRefused
 from clinicrefund.http import Auth, Bearer, HttpCall, HttpReply, Limits, RefreshToken, Session
 from clinicrefund.orders import CaseRecord
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import Capabilities, Lookup
 from clinicrefund.record_text import about, case_mark, mark, moment_line, title
 from clinicrefund.secret import Secret, optional_secret
@@ -160,7 +160,7 @@ class HubSpotLogger:
     async def log(self, record: CaseRecord, /) -> Outcome:
         place = await self._place(record)
         if not place:
-            return Pending(waits_for=WaitsFor.CLINIC, task=_NO_PLACE)
+            return Pending.by_hand(_NO_PLACE)
         kind = _kind(self._config, record)
         entries = await self._entries(place, record, kind)
         if (shown := _shown(entries, record, kind)) is not None:

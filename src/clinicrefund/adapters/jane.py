@@ -21,7 +21,7 @@ from clinicrefund.errors import InputRefused
 from clinicrefund.http import HttpCall, HttpReply
 from clinicrefund.model import Actor, Appointment, AppointmentStatus, Channel, Patient
 from clinicrefund.orders import AppointmentUpdate, BillingNote
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused
 from clinicrefund.ports import EHRCapabilities
 
 __all__ = [
@@ -70,11 +70,13 @@ class JaneEHR(JaneClinic):
         if visit.state == "arrived":
             return Refused(reason=RefusalReason.NOT_ALLOWED, code="arrived")
         wanted = "cancelled" if order.status is AppointmentStatus.CANCELLED else "a no-show"
-        return _by_hand(f"Jane lets nobody else change a visit: mark visit {visit.id} there as {wanted}.")
+        return Pending.by_hand(
+            f"Jane lets nobody else change a visit: mark visit {visit.id} there as {wanted}."
+        )
 
     async def post_billing_note(self, note: BillingNote, /) -> Outcome:
         by = f" (reference {note.refund_reference})" if note.refund_reference else ""
-        return _by_hand(
+        return Pending.by_hand(
             f"Jane takes no word of money from outside: on the invoice of visit {note.reference}, "
             f"record there the refund of {note.amount}{by}."
         )
@@ -174,7 +176,3 @@ def _phone(phones: list[_Phone]) -> str | None:
         if phone.type != "fax" and (phone.number or "").strip().startswith("+")
     )
     return next(dialled, None)
-
-
-def _by_hand(task: str) -> Pending:
-    return Pending(waits_for=WaitsFor.CLINIC, task=task)

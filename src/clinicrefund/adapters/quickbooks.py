@@ -42,7 +42,7 @@ from clinicrefund.errors import CredentialsRefused, Unavailable
 from clinicrefund.http import HttpCall, Limits, RefreshToken, Session
 from clinicrefund.model import Patient
 from clinicrefund.orders import LedgerEntry
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import LedgerCapabilities, Lookup
 from clinicrefund.secret import Secret, secret
 
@@ -191,7 +191,7 @@ class QuickBooksLedger:
             return Done(reference=entry.reverses)
         if found[0].TotalAmt != entry.amount.to_decimal() or _MARK not in found[0].PrivateNote:
             task = f"The refund of QuickBooks receipt {entry.reverses} failed, and the receipt was changed: correct it."
-            return Pending(reference=entry.reverses, waits_for=WaitsFor.CLINIC, task=task)
+            return Pending.by_hand(task, reference=entry.reverses)
         code = code_of(await self.session.send(_delete_receipt(found[0], entry)))
         if code in (None, "610", "5010"):  # deleted, gone or changed meanwhile: the books say which
             gone = await self.find_entry(entry, reference=None)

@@ -336,7 +336,7 @@ def _outcome(refund: _Refund, order: RefundOrder) -> Outcome:
             return Done(reference=refund.id, at=at)
         case "pending" if refund.pending_reason == "insufficient_funds":
             task = "The Stripe balance is too low for the refund: add funds, and it goes out by itself."
-            return Pending(reference=refund.id, waits_for=WaitsFor.CLINIC, task=task)
+            return Pending.by_hand(task, reference=refund.id)
         case "pending":
             return Pending(reference=refund.id)
         case "requires_action":

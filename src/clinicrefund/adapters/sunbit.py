@@ -25,7 +25,7 @@ from clinicrefund.http import HttpCall, HttpReply, Limits, Session, structure_va
 from clinicrefund.http.signatures import verify_timed_header
 from clinicrefund.money import Money
 from clinicrefund.orders import PaymentState, RefundOrder
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import GatewayCapabilities, Received, WebhookRequest
 from clinicrefund.secret import Secret, optional_secret, secret
 from clinicrefund.triggers import ByPayment, Clue, RefundReported, RefundState
@@ -133,7 +133,7 @@ class SunbitGateway:
 
     async def refund(self, order: RefundOrder, /) -> Outcome:
         if order.before.refunded:
-            return Pending(waits_for=WaitsFor.CLINIC, task=_second(order))
+            return Pending.by_hand(_second(order))
         if order.amount == order.before.captured:
             return self._voided(await self._send(_void(order, self.account)), order)
         return self._lowered(await self._send(_change_amount(order, self.account)), order)

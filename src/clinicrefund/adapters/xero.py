@@ -41,7 +41,7 @@ from clinicrefund.errors import CredentialsRefused, Unavailable
 from clinicrefund.http import ClientCredentials, HttpCall, Limits, RefreshToken, Session
 from clinicrefund.model import Patient
 from clinicrefund.orders import LedgerEntry
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import Capabilities, Lookup
 from clinicrefund.secret import Secret, optional_secret, secret
 
@@ -205,7 +205,7 @@ class XeroLedger:
         if note.Status in GONE:
             return Done(reference=note.CreditNoteID)
         task = f"The refund of Xero credit note {note.CreditNoteNumber} failed: take its payment back, and void it."
-        by_hand = Pending(reference=note.CreditNoteID, waits_for=WaitsFor.CLINIC, task=task)
+        by_hand = Pending.by_hand(task, reference=note.CreditNoteID)
         if not note.is_as_we_left_it(entry):
             return by_hand
         reply = None

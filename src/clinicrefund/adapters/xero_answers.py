@@ -6,7 +6,7 @@ import attrs
 
 from clinicrefund.http import HttpReply
 from clinicrefund.orders import LedgerEntry
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 
 GONE = ("VOIDED", "DELETED")
 _STANDING = ("AUTHORISED", "PAID")
@@ -157,7 +157,7 @@ class Note:
             f"Xero credit note {self.CreditNoteNumber} stands, and Xero refused to close it. Pay it out from the "
             "account that the refund left, or allocate it to the visit's invoice; what is left of it must be zero."
         )
-        return Pending(reference=self.CreditNoteID, waits_for=WaitsFor.CLINIC, task=task)
+        return Pending.by_hand(task, reference=self.CreditNoteID)
 
 
 def _known(note: Note) -> str:

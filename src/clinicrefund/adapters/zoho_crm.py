@@ -29,7 +29,7 @@ from clinicrefund.environment import needed
 from clinicrefund.errors import CredentialsRefused, InputRefused
 from clinicrefund.http import HttpCall, HttpReply, Limits, RefreshToken, Session
 from clinicrefund.orders import CaseRecord
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import Capabilities, Lookup
 from clinicrefund.record_text import about, case_mark, mark, moment_line, title
 from clinicrefund.secret import Secret, secret
@@ -173,7 +173,7 @@ class ZohoCRMLogger:
         contact = await self._contact(record)
         notes = None if contact is None else await self._notes(contact)
         if contact is None or notes is None:
-            return Pending(waits_for=WaitsFor.CLINIC, task=_NO_CONTACT)
+            return Pending.by_hand(_NO_CONTACT)
         if (shown := _shown(notes, record)) is not None:
             return shown
         for call in _marks(self._config, record, contact):

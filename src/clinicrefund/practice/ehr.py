@@ -9,7 +9,7 @@ from clinicrefund.errors import InputRefused, Unavailable
 from clinicrefund.http import HttpReply, Session
 from clinicrefund.model import Actor, Appointment, AppointmentStatus, Role
 from clinicrefund.orders import AppointmentUpdate, BillingNote
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import FOREVER, Capabilities, EHRCapabilities, Lookup
 from clinicrefund.practice.api import PracticeApi
 from clinicrefund.practice.config import PracticeConfig
@@ -105,9 +105,8 @@ class PracticeEHR:
         """A refund that was made there stands in its billing. Of any other, a person must tell it."""
         found = await self.find_billing_note(note, reference=None)
         by = f" (refund {note.refund_reference})" if note.refund_reference else ""
-        return found or Pending(
-            waits_for=WaitsFor.CLINIC,
-            task=f"In the billing of {self.vendor}, note at visit {note.reference} that {note.amount} went back{by}.",
+        return found or Pending.by_hand(
+            f"In the billing of {self.vendor}, note at visit {note.reference} that {note.amount} went back{by}.",
         )
 
     async def find_billing_note(self, note: BillingNote, /, *, reference: str | None) -> Outcome | None:
@@ -167,9 +166,8 @@ class PracticeEHR:
             return Unknown(why=f"{self.vendor} shows the visit in a status that is not in the contract")
         if shown is word or {shown, word} <= _FREE:
             if visit.added_fee:
-                return Pending(
-                    waits_for=WaitsFor.CLINIC,
-                    task=f"{self.vendor} added a fee to visit {order.reference} by itself: take it off, or keep it.",
+                return Pending.by_hand(
+                    f"{self.vendor} added a fee to visit {order.reference} by itself: take it off, or keep it.",
                 )
             return Done(reference=visit.reference, at=visit.changed_at)
         if shown in (VisitWord.COMPLETED, VisitWord.RESCHEDULED):
@@ -179,7 +177,7 @@ class PracticeEHR:
     def _by_hand(self, order: AppointmentUpdate, word: VisitWord) -> Pending:
         spelt = self._contract.words[word]
         task = f"In {self.vendor}, set appointment {order.reference} to “{spelt}”."
-        return Pending(waits_for=WaitsFor.CLINIC, task=task)
+        return Pending.by_hand(task)
 
     async def _visit(self, reference: str) -> tuple[_Visit | None, HttpReply]:
         reply = await self._api.send("get_appointment", {"appointment": reference})

@@ -9,7 +9,7 @@ from clinicrefund.errors import InputRefused, RateLimited
 from clinicrefund.http import HttpReply, Session
 from clinicrefund.money import Money
 from clinicrefund.orders import PaymentState, RefundOrder
-from clinicrefund.outcomes import Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import GatewayCapabilities, Lookup
 from clinicrefund.practice.api import PracticeApi
 from clinicrefund.practice.config import PracticeConfig
@@ -90,7 +90,7 @@ class PracticeGateway:
     async def refund(self, order: RefundOrder, /) -> Outcome:
         if self.capabilities.by_hand or not self._api.offers("create_refund"):
             task = f"In {self.vendor}, refund {order.amount} of payment {order.payment_reference}."
-            return Pending(waits_for=WaitsFor.CLINIC, task=task)
+            return Pending.by_hand(task)
         values = {
             "payment": order.payment_reference,
             "amount": self._contract.amount(order.amount),
