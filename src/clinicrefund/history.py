@@ -12,7 +12,7 @@ import attrs
 
 from clinicrefund.errors import JournalError
 from clinicrefund.ports import Record
-from clinicrefund.shell.codec import chained
+from clinicrefund.shell.codec import check_chain
 
 # What may name or describe a patient, wherever it stands in an event: left out of the default export.
 _PATIENT_FIELDS = frozenset(
@@ -69,14 +69,7 @@ class History:
 
     def verify(self, anchor: Anchor | None = None, /) -> Verified:
         """Checks the chain, and against an anchor where one is given. `JournalError` says which record is wrong."""
-        head = ""
-        for place, record in enumerate(self.records, start=1):
-            head = chained(self.stream, head, record.kind, record.at, record.body)
-            if head != record.digest:
-                raise JournalError(
-                    f"record {place} of {len(self.records)} ({record.kind}) of {self.stream} does not follow from the "
-                    "one before: it, or one before it, was changed, dropped or moved"
-                )
+        check_chain(self.stream, self.records)
         if anchor is None:
             return Verified.CHAIN
         if len(self.records) < anchor.records:

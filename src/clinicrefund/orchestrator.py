@@ -220,10 +220,14 @@ class RefundOrchestrator:
             wanted *= 2
 
     async def history(self, case_id: str, /) -> History:
-        """Every record of the case, with the digests that chain them."""
-        await self.case(case_id)
+        """Every record of the case, with the digests that chain them; also of a case that was changed since, and of
+        which nothing else can be asked any more.
+        """
         stream = case_stream(case_id)
-        return History(stream=stream, records=tuple(await self._journal.read(stream)))
+        records = tuple(await self._journal.read(stream))
+        if not records:
+            raise CaseNotFound(f"there is no case {case_id} in this journal")
+        return History(stream=stream, records=records)
 
     # ---- say ---------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ _T = TypeVar("_T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MOST_ROWS = 128
+_ROW = [int, str, str, int, str]  # SQLite keeps whatever it is given, and a damaged file gives it anything
 
 
 class SQLiteJournal:
@@ -90,14 +91,16 @@ class SQLiteJournal:
     async def read(self, stream: str, /) -> Sequence[Record]:
         """All records of the stream in order; empty where there is none."""
         length, rows = await self._ask(self._reader, _Read(stream))
-        if [position for position, *_ in rows] != list(range(length)):
+        if len(rows) != length or any(row[0] != position for position, row in enumerate(rows)):
             raise damaged(self._path, "records of a stream are missing")
+        if any([type(one) for one in row] != _ROW for row in rows):
+            raise damaged(self._path, "a record holds what none can hold")
         try:
             return tuple(
                 Record(kind=kind, body=body, at=_moment(at), digest=digest)
                 for _, kind, body, at, digest in rows
             )
-        except (TypeError, OverflowError) as error:
+        except OverflowError as error:
             raise damaged(self._path, "a record's time is none") from error
 
     async def due(self, before: datetime, /, *, limit: int, hold: timedelta | None = None) -> Sequence[str]:
@@ -107,7 +110,10 @@ class SQLiteJournal:
             waiting = await self._ask(self._reader, partial(_waiting, before, limit))
         else:
             waiting = await self._ask(self._writer, partial(_hold, before, limit, held_until(before, hold)))
-        return tuple(name for _, name in waiting)
+        names = tuple(name for _, name in waiting)
+        if any(type(name) is not str for name in names):
+            raise damaged(self._path, "a stream has no name")
+        return names
 
     async def _ask(self, thread: ConnectionThread, work: Callable[[sqlite3.Connection], _T]) -> _T:
         if self._used_in not in {None, os.getpid()}:
@@ -126,6 +132,8 @@ class SQLiteJournal:
             raise InputRefused(
                 "a record or a stream's name holds half a character (a lone surrogate)"
             ) from error
+        except UnicodeDecodeError as error:  # SQLite's own message quotes what it could not read
+            raise damaged(self._path, "its schema cannot be read") from error
 
 
 def _stop(*threads: ConnectionThread) -> None:

@@ -103,6 +103,8 @@ def connect(path: str, /, *, busy_timeout: timedelta, reads_only: bool) -> sqlit
     folder = Path(path).parent
     if not folder.is_dir():
         raise JournalError(f"the journal {path} cannot be opened: its folder is missing; create {folder}")
+    if _has_lost_all(Path(path)):
+        raise damaged(path, "it is empty, and its -wal is not")
     try:
         connection = sqlite3.connect(path, timeout=busy_timeout.total_seconds(), isolation_level=None)
     except sqlite3.Error as error:
@@ -122,6 +124,14 @@ def connect(path: str, /, *, busy_timeout: timedelta, reads_only: bool) -> sqlit
             raise explain(error, path) from error
         raise
     return connection
+
+
+def _has_lost_all(path: Path) -> bool:
+    """SQLite would take the empty file (or one of a single byte) for a new one, and delete the -wal with all that was
+    acknowledged.
+    """
+    wal = path.with_name(f"{path.name}-wal")
+    return path.exists() and path.stat().st_size <= 1 and wal.exists() and wal.stat().st_size > 0
 
 
 def _number(connection: sqlite3.Connection, question: str) -> int:

@@ -70,6 +70,18 @@ def chained(stream: str, head: str, kind: str, at: datetime, body: str, /) -> st
     return digest("record", stream, head, kind, at, body)
 
 
+def check_chain(stream: str, records: Sequence[Record], /) -> None:
+    """`JournalError` says which record does not follow from the one before it."""
+    head = ""
+    for place, record in enumerate(records, start=1):
+        head = chained(stream, head, record.kind, record.at, record.body)
+        if head != record.digest:
+            raise JournalError(
+                f"record {place} of {len(records)} ({record.kind}) of {stream} does not follow from the one before: "
+                "it, or one before it, was changed, dropped or moved; nothing is done on it: restore a backup"
+            )
+
+
 @cache
 def _converter() -> "Converter":
     from cattrs import Converter
@@ -140,4 +152,4 @@ def _register_optional(converter: "Converter", union: Any) -> None:
     )
 
 
-__all__ = ["chained", "decode", "encode"]
+__all__ = ["chained", "check_chain", "decode", "encode"]

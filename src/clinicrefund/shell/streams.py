@@ -19,7 +19,7 @@ from clinicrefund.case.settle import settle
 from clinicrefund.case.state import Case
 from clinicrefund.errors import CaseNotFound, JournalConflict, JournalError
 from clinicrefund.ports import Append, Clock, Journal, Record
-from clinicrefund.shell.codec import decode, encode
+from clinicrefund.shell.codec import check_chain, decode, encode
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +53,10 @@ async def read(journal: Journal, name: str, /) -> Stream:
 
 
 def opened(name: str, records: Sequence[Record], /) -> Stream:
-    """The stream that these records are."""
+    """The stream that these records are. `JournalError` where one was changed since it was written: a store may give
+    back another amount than it was given, as a file in which one byte has flipped does.
+    """
+    check_chain(name, records)
     return Stream(
         name=name,
         events=tuple(decode(name, record) for record in records),
