@@ -37,6 +37,19 @@ def postgres() -> Iterator[str]:
         yield conninfo
 
 
+@pytest.fixture
+def new_place(postgres: str) -> Callable[[], str]:
+    """Makes schemas without any tables, by name."""
+
+    def make() -> str:
+        name = f"place_{next(_numbers)}"
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {name}".encode())
+        return name
+
+    return make
+
+
 def cancelled(appointment_id: str, clock: Clock) -> AppointmentCancelled:
     return AppointmentCancelled(about=appointment_id, by=Actor.PATIENT, at=clock.now())
 

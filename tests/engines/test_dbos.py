@@ -161,7 +161,7 @@ async def test_a_trigger_told_twice_is_enqueued_once_and_refunded_once(three: Fl
         await other.accept(trigger)
     async with DBOSEngine(MemoryJournal(), three.engine) as engine:  # the same wake-up again, by its id
         await engine.wake([WakeUp(wake_id=stream, stream=stream, at=trigger.at)])
-    assert [one.status for one in await in_dbos(three, workflow_id_prefix="delivery/")] == ["SUCCESS"]
+    assert [one.status for one in await in_dbos(three, workflow_ids=[stream])] == ["SUCCESS"]
     assert len(refunds_of(three, "TWICE")) == 1
 
 
@@ -255,6 +255,19 @@ async def test_a_worker_is_killed_and_the_others_finish_what_it_had(three: Fleet
     mailgun = cast("MailgunStandIn", three.platforms.sandbox.state("mailgun"))
     told = [(sent["recipient"], sent["form"]["subject"]) for sent in mailgun.messages()]
     assert len(told) == len(set(told)) > len(names)
+
+
+async def test_all_workers_together_keep_to_what_a_platform_takes(three: Fleet) -> None:
+    """As Stripe saw it: three workers, each of which would be allowed as much by itself."""
+    # The adapter's limits: 10 a second, and a second's worth ahead after a pause. Stripe takes 25 in test mode.
+    at = [moment for platform, _, moment in three.platforms.calls if platform == "stripe"]
+    for seconds in (1, 3):
+        busiest = max(sum(begun <= moment < begun + seconds for moment in at) for begun in at)
+        # A call comes late by the moment that its process waits for a processor.
+        assert busiest <= 10 + 10 * seconds + 3
+    with psycopg.connect(three.journal) as connection:
+        accounts = connection.execute("SELECT split_part(account, '/', 1) FROM clinicrefund_pace").fetchall()
+    assert sorted(accounts) == [("mailgun",), ("stripe",)]  # one of each for all three
 
 
 async def test_what_fails_is_tried_again_and_dbos_is_told_no_more_than_the_kind_of_error(

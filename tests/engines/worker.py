@@ -12,6 +12,7 @@ import attrs
 from clinicrefund import Booking, Clinic, RefundOrchestrator, Settings
 from clinicrefund.clock import MachineClock
 from clinicrefund.engines.dbos import DBOSEngine
+from clinicrefund.engines.fleet import PostgresFleet
 from clinicrefund.http import Session
 from clinicrefund.journals.postgres import PostgresJournal
 from clinicrefund.testing import RemoteSandbox
@@ -66,7 +67,8 @@ async def main(given: dict[str, str]) -> None:
             sweep=timedelta(seconds=0.5), overdue=timedelta(seconds=float(given["overdue"])),
             hold=timedelta(seconds=4), concurrency=8, worker=given["worker"],
         ) as engine,
-        Session(clock=clock) as session,
+        PostgresFleet(given["journal"]) as fleet,
+        Session(clock=clock, fleet=fleet) as session,
         RefundOrchestrator(
             journal=engine.journal,
             bookings=FailingBookings(given["sandbox"]),

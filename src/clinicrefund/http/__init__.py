@@ -6,7 +6,7 @@ from clinicrefund.http.call import HttpCall, HttpReply
 from clinicrefund.http.client_assertion import ClientAssertion
 from clinicrefund.http.decoding import Unreadable, structure_value
 from clinicrefund.http.grants import ClientCredentials, JwtGrant, RefreshToken
-from clinicrefund.http.limits import Limits
+from clinicrefund.http.limits import Closed, Fleet, Limits
 from clinicrefund.http.session import Session
 from clinicrefund.http.tokens import MemoryTokenStore
 
@@ -18,6 +18,8 @@ __all__ = [
     "BoundSession",
     "ClientAssertion",
     "ClientCredentials",
+    "Closed",
+    "Fleet",
     "HttpCall",
     "HttpReply",
     "JwtGrant",

@@ -137,7 +137,11 @@ class BoundSession:
                 platform=self.platform,
                 operation=call.operation,
             ) from None
-        return self._reply(call, answer, authorization)
+        try:
+            return self._reply(call, answer, authorization)
+        except RateLimited as limited:
+            await self._throttle.tell(limited.retry_after)
+            raise
 
     async def _signed(self, wire: "Wire") -> "tuple[Wire, str | None]":
         if self._authorizer is None:

@@ -3,11 +3,11 @@
 import math
 import re
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import attrs
@@ -56,6 +56,41 @@ class Limits:
         if self.concurrent is not None and self.concurrent < 1:
             raise ConfigurationError(f"Limits.concurrent is {self.concurrent}; give at least 1, or None")
 
+    @property
+    def every(self) -> timedelta:
+        """The time that one call takes of the account's rate; zero without one."""
+        return timedelta(seconds=1 / self.per_second) if self.per_second is not None else timedelta(0)
+
+    @property
+    def ahead(self) -> timedelta:
+        """How far calls may run ahead of the rate after a pause."""
+        return self.every * (self.burst or max(1, math.floor(self.per_second or 0)))
+
+    def book(self, full_at: datetime, now: datetime, /) -> tuple[timedelta, datetime]:
+        """The wait for the next turn, and when the account's bucket is full again if it is taken."""
+        # The bucket as one moment (GCRA): when it will be full again. Each call moves it by one token's time.
+        full_at = max(full_at, now) + self.every
+        return max(full_at - now - self.ahead, timedelta(0)), full_at
+
+
+class Fleet(Protocol):
+    """What all processes that call the same accounts agree on, so that `Limits` hold over them together.
+
+    ``account`` names one binding of one account by a digest. `clinicrefund.engines.fleet.PostgresFleet` is one.
+    """
+
+    def permit(
+        self, account: str, limits: Limits, /, *, patience: timedelta
+    ) -> AbstractAsyncContextManager[None]:
+        """Waits for a turn and holds it. `Closed` where the wait would be longer than ``patience``, or where nobody
+        can tell. Leaving it never raises: what was sent was sent.
+        """
+        ...
+
+    async def close_for(self, account: str, limits: Limits, wait: timedelta, /) -> None:
+        """No call of any process leaves before that time has passed. Never raises."""
+        ...
+
 
 _numbers = count()
 
@@ -66,7 +101,7 @@ def per_loop(name: str, /) -> RunVar[Any]:
 
 
 class Closed(Exception):
-    """The platform asked to wait longer than a call may."""
+    """The platform, or the limits of its account, ask to wait longer than a call may: nothing was sent."""
 
     def __init__(self, wait: timedelta, /) -> None:
         super().__init__("the platform asked to wait")
@@ -76,10 +111,22 @@ class Closed(Exception):
 class Throttle:
     """The limits of one binding at work: a token bucket that an answer can close, and a count of calls under way."""
 
-    def __init__(self, limits: Limits, clock: "Clock", /, *, patience: timedelta) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        clock: "Clock",
+        /,
+        *,
+        patience: timedelta,
+        fleet: Fleet | None = None,
+        account: str = "",
+    ) -> None:
         self._limits = limits
         self._clock = clock
         self._patience = patience
+        shared = limits.per_second is not None or limits.concurrent is not None
+        self._fleet = fleet if shared else None
+        self._account = account
         self._closed_until: datetime | None = None
         self._full_at: datetime | None = None
         self._under_way: RunVar[anyio.CapacityLimiter] = per_loop("calls under way")
@@ -103,9 +150,19 @@ class Throttle:
         if self._closed_until is None or until > self._closed_until:
             self._closed_until = until
 
+    async def tell(self, wait: timedelta | None, /) -> None:
+        """After an answer that asked to wait: the other processes hear of it."""
+        if self._fleet is not None and wait is not None:
+            await self._fleet.close_for(self._account, self._limits, wait)
+
     @asynccontextmanager
     async def permit(self) -> AsyncGenerator[None, None]:
         """Waits for a turn and holds it. `Closed` where the wait would be longer than a call may last."""
+        if self._fleet is not None:
+            await self._opened()
+            async with self._fleet.permit(self._account, self._limits, patience=self._patience):
+                yield
+            return
         if self._limits.concurrent is None:
             await self._turn()
             yield
@@ -133,14 +190,10 @@ class Throttle:
                 await self._clock.sleep(wait.total_seconds())
 
     def _book(self) -> timedelta:
-        # The bucket as one moment (GCRA): when it will be full again. Each call moves it by one token's time.
         if self._limits.per_second is None:
             return timedelta(0)
         now = self._clock.now()
-        token = timedelta(seconds=1 / self._limits.per_second)
-        burst = token * (self._limits.burst or max(1, math.floor(self._limits.per_second)))
-        full_at = max(self._full_at or now, now) + token
-        wait = max(full_at - now - burst, timedelta(0))
+        wait, full_at = self._limits.book(self._full_at or now, now)
         if wait > self._patience:
             raise Closed(wait)
         self._full_at = full_at

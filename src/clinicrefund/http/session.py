@@ -3,16 +3,18 @@
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import anyio
+import attrs
 
 from clinicrefund.clock import MachineClock
+from clinicrefund.digest import digest
 from clinicrefund.errors import Unavailable
 from clinicrefund.http.addresses import Base
 from clinicrefund.http.auth import Auth, Authorizer, TokenDesk
 from clinicrefund.http.bound import BoundSession, TokenLine, checked_headers
-from clinicrefund.http.limits import Limits, Throttle
+from clinicrefund.http.limits import Fleet, Limits, Throttle
 from clinicrefund.http.tokens import MemoryTokenStore
 from clinicrefund.secret import Secret
 
@@ -27,7 +29,9 @@ class Session:
 
     ``transport``: what carries the requests; by default the fastest that is installed. ``tokens``: where OAuth2 tokens
     that rotate are kept; by default in memory, which is enough for grants without a refresh token only. ``timeout``
-    bounds one request in all, its answer included. It takes no proxy from the environment and follows no redirect.
+    bounds one request in all, its answer included. ``fleet``: what makes the platforms' limits hold over several
+    processes together; without it each process keeps them by itself. It takes no proxy from the environment and
+    follows no redirect.
     """
 
     def __init__(
@@ -37,11 +41,13 @@ class Session:
         tokens: "TokenStore | None" = None,
         timeout: timedelta = timedelta(seconds=30),
         clock: "Clock | None" = None,
+        fleet: Fleet | None = None,
     ) -> None:
         self._transport = transport
         self._tokens: TokenStore = MemoryTokenStore() if tokens is None else tokens
         self._timeout = timeout
         self._clock: Clock = MachineClock() if clock is None else clock
+        self._fleet = fleet
         self._authorizers: dict[tuple[str, str, Auth], Authorizer] = {}
         self._closed = False
 
@@ -81,14 +87,22 @@ class Session:
         `ConfigurationError` where an address or header cannot be used.
         """
         base = Base.parse(platform, base_url)
+        plain = checked_headers(platform, headers)
         patience = self._timeout if timeout is None else timeout
+        throttle = Throttle(
+            limits or Limits(),
+            self._clock,
+            patience=patience,
+            fleet=self._fleet,
+            account=_account(platform, base.url, plain, auth, limits) if self._fleet is not None else "",
+        )
         return BoundSession(
             platform,
             base=base,
-            headers=checked_headers(platform, headers),
+            headers=plain,
             authorizer=None if auth is None else self._authorizer(platform, base, auth),
             token_ended=token_ended,
-            throttle=Throttle(limits or Limits(), self._clock, patience=patience),
+            throttle=throttle,
             timeout=patience,
             clock=self._clock,
             carrier=self._carrier,
@@ -123,3 +137,29 @@ class Session:
 
             self._transport = default_transport()
         return self._transport
+
+
+def _account(
+    platform: str, url: str, headers: Mapping[str, str], auth: Auth | None, limits: Limits | None
+) -> str:
+    """A name for these limits on this account that is the same in every process, and tells nobody the credentials.
+
+    Signing in as somebody else is another account; of a grant that is no attrs value nothing but its kind is known, so
+    that all of that kind share their limits.
+    """
+    kept = () if limits is None else (limits.per_second, limits.burst, limits.concurrent)
+    said = (platform, url, dict(headers), _plain(auth), tuple(str(one) for one in kept))
+    return f"{platform}/{digest('account', *said)[:32]}"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, str | int | timedelta | None):
+        return value
+    if isinstance(value, tuple):
+        return [_plain(one) for one in cast("tuple[object, ...]", value)]
+    if not attrs.has(type(value)):
+        return type(value).__name__
+    fields = attrs.fields(cast("type[attrs.AttrsInstance]", type(value)))
+    return [type(value).__name__, *(_plain(getattr(value, one.name)) for one in fields)]
