@@ -132,8 +132,8 @@ async def _again(work: Work, step: Step, there: There, order: RefundOrder) -> No
         if await _may_start(work, fresh, there):
             await _send(work, fresh, there, _order(work.file.case, fresh, there))
         return
-    if await _may_go_on(work, fresh, there):
-        await _send(work, fresh, there, order)
+    if await _may_go_on(work, step, there):  # the start that was judged, not one that began meanwhile
+        await _send(work, step, there, order)
 
 
 async def _may_go_on(work: Work, step: Step, there: There) -> bool:

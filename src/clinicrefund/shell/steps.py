@@ -139,9 +139,12 @@ async def _send(
     if isinstance(step.outcome, Pending):
         await ask_later(work, step)
         return
-    if step.started is not None and not await may_send(work, step, step.started, capabilities):
-        return
-    step = work.file.case.step(step.step_id) or step
+    if step.started is not None:
+        if not await may_send(work, step, step.started, capabilities):
+            return
+        # A new attempt that was granted here, or the start that was judged: never one that began meanwhile.
+        fresh = work.file.case.step(step.step_id) or step
+        step = fresh if fresh.started is None else step
     if step.started is None and order.key != (named := key(step.step_id, step.attempt)):
         order = attrs.evolve(order, key=named)  # a new attempt was granted meanwhile
     sending = Sending(platform=adapter.platform, live=getattr(adapter, "live", True))
