@@ -43,10 +43,13 @@ async def look(work: Work, step: Step) -> There | Refused:
         except InputRefused:
             return Refused(reason=RefusalReason.NOT_FOUND)
         canonical = payment_stream(gateway.platform, state.account, state.reference)
-        if stream is not None and canonical == name:
-            book = book_of(stream)
-            return There(payment=payment, gateway=gateway, state=book.known(state), stream=stream, book=book)
-        name = canonical
+        if stream is None or canonical != name:
+            # An empty one was empty before we asked, too: what was shown then holds nothing of ours.
+            name, stream = canonical, await read(work.journal, canonical)
+            if stream.events:
+                continue
+        book = book_of(stream)
+        return There(payment=payment, gateway=gateway, state=book.known(state), stream=stream, book=book)
 
 
 async def _shown(gateway: PaymentGateway, payment: Payment) -> PaymentState:

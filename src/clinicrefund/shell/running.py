@@ -1,6 +1,7 @@
 """A case taken as far as it goes now: every step that is due, those that do not depend on each other together."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 import anyio
 
@@ -40,30 +41,43 @@ class _Run:
         self._failed: Exception | None = None
 
     async def until_idle(self) -> None:
-        async with anyio.create_task_group() as group:
-            self._launch(group)
+        while self._failed is None and (steps := self._to_start()):
+            if len(steps) == 1:
+                await self._one(steps[0])
+            else:
+                async with anyio.create_task_group() as group:
+                    self._launch(steps, group)
         if self._failed is not None:
             raise self._failed
 
-    def _launch(self, group: "anyio.abc.TaskGroup") -> None:
-        if self._failed is not None:
-            return
-        for step in due(self._work.file.case, self._work.now()):
-            if step.step_id not in self._running and self._rounds[step.step_id] < _ROUNDS:
-                self._running.add(step.step_id)
-                self._rounds[step.step_id] += 1
-                group.start_soon(self._one, step, group)
+    def _to_start(self) -> list[Step]:
+        return [
+            step
+            for step in due(self._work.file.case, self._work.now())
+            if step.step_id not in self._running and self._rounds[step.step_id] < _ROUNDS
+        ]
 
-    async def _one(self, step: Step, group: "anyio.abc.TaskGroup") -> None:
+    def _launch(self, steps: Iterable[Step], group: "anyio.abc.TaskGroup") -> None:
+        for step in steps:
+            self._running.add(step.step_id)
+            group.start_soon(self._branch, step, group)
+
+    async def _branch(self, step: Step, group: "anyio.abc.TaskGroup") -> None:
+        """One of several at once: what it makes due starts beside the others."""
+        await self._one(step)
+        self._running.discard(step.step_id)
+        if self._failed is None:
+            self._launch(self._to_start(), group)
+
+    async def _one(self, step: Step) -> None:
+        self._rounds[step.step_id] += 1
         before = self._work.file.case.version
         try:
             await _take(self._work, step)
         except Exception as error:  # noqa: BLE001 - told once, after the steps that do not depend on it are done
             self._failed = error
-        self._running.discard(step.step_id)
         if self._work.file.case.version == before:  # nothing was learned: not again in this run
             self._rounds[step.step_id] = _ROUNDS
-        self._launch(group)
 
 
 async def _take(work: Work, step: Step) -> None:
