@@ -1,7 +1,8 @@
 """clinicrefund: from a cancelled clinic appointment to a correct, booked, told and provable refund: once."""
 
 import typing
-from importlib import import_module
+
+from clinicrefund.faces import loading as _loading
 
 if typing.TYPE_CHECKING:
     from clinicrefund.allocation import Allocation
@@ -240,8 +241,6 @@ __all__ = [
     "accepting",
 ]
 
-# A name is loaded when it is first asked for: whoever wants one adapter, or the type of one error, does not pay for the
-# whole (measured: a fifth of a second on a slow machine). The imports above say the same to type checkers and readers.
 _HOMES: typing.Final = {
     "allocation": "Allocation",
     "case.events": "Effect EndReason TaskKind",
@@ -282,16 +281,7 @@ _HOMES: typing.Final = {
         "RefundReported RefundState ToldBy Trigger"
     ),
 }
-_HOME_OF: typing.Final = {name: home for home, names in _HOMES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> object:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = _loading(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime
 
-import anyio
-
 
 class MachineClock:
     """Real time, in UTC. It follows the machine's clock wherever that is set to; keep it synchronized (NTP)."""
@@ -16,4 +14,6 @@ class MachineClock:
         """Waits; for a negative number not at all. Measured on the monotonic clock, so setting the time does not
         stretch it.
         """
+        import anyio  # here, so that an adapter can be imported without it
+
         await anyio.sleep(max(0.0, seconds))

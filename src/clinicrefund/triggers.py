@@ -11,7 +11,7 @@ from clinicrefund.checks import aware, filled, mask_card_numbers, no_card_number
 from clinicrefund.errors import InputRefused
 from clinicrefund.model import Actor, Channel
 from clinicrefund.money import Money
-from clinicrefund.requests import Reading
+from clinicrefund.requests.reading import Reading
 
 
 @attrs.frozen

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import random
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
@@ -345,4 +344,6 @@ def _request_reference(headers: Mapping[str, str]) -> str | None:
 
 
 def _backoff_seconds(attempt: int) -> float:
+    import random
+
     return _FIRST_BACKOFF_SECONDS * (1 << (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311  not a secret

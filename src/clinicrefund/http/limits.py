@@ -5,17 +5,17 @@ import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
-import anyio
 import attrs
-from anyio.lowlevel import RunVar
 
 from clinicrefund.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import anyio
+    from anyio.lowlevel import RunVar
+
     from clinicrefund.ports import Clock
 
 _EPOCH_FROM = 1_000_000_000
@@ -95,8 +95,10 @@ class Fleet(Protocol):
 _numbers = count()
 
 
-def per_loop(name: str, /) -> RunVar[Any]:
+def per_loop(name: str, /) -> "RunVar[Any]":
     """A variable with one value for each event loop, of its own: anyio 4.6 knows a `RunVar` by its name alone."""
+    from anyio.lowlevel import RunVar
+
     return RunVar(f"{name} {next(_numbers)}")
 
 
@@ -199,10 +201,12 @@ class Throttle:
         self._full_at = full_at
         return wait
 
-    def _limiter(self, concurrent: int) -> anyio.CapacityLimiter:
+    def _limiter(self, concurrent: int) -> "anyio.CapacityLimiter":
         try:
             return self._under_way.get()
         except LookupError:
+            import anyio
+
             limiter = anyio.CapacityLimiter(concurrent)
             self._under_way.set(limiter)
             return limiter
@@ -235,6 +239,8 @@ def _wait(text: str, now: datetime) -> timedelta | None:
 
 
 def _until_date(text: str, now: datetime) -> timedelta | None:
+    from email.utils import parsedate_to_datetime
+
     try:
         moment = parsedate_to_datetime(text)
         if moment.utcoffset() is None:

@@ -5,7 +5,6 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
-import anyio
 import attrs
 
 from clinicrefund.clock import MachineClock
@@ -65,6 +64,8 @@ class Session:
         self._closed = True
         transport, self._transport = self._transport, None
         if transport is not None:
+            import anyio
+
             with anyio.CancelScope(shield=True):
                 await transport.aclose()
 

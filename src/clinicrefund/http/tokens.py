@@ -6,9 +6,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypedDict, cast
 
-import anyio
-from anyio.lowlevel import RunVar
-
 from clinicrefund.errors import (
     ConfigurationError,
     CredentialsRefused,
@@ -22,6 +19,9 @@ from clinicrefund.ports import Tokens
 from clinicrefund.secret import Secret
 
 if TYPE_CHECKING:
+    import anyio
+    from anyio.lowlevel import RunVar
+
     from clinicrefund.http.transport import Answer
 
 EARLY: Final = timedelta(seconds=60)
@@ -95,6 +95,8 @@ class Renewing:
         return True
 
     async def _renew(self) -> Tokens:
+        import anyio
+
         where = _Where(platform=self._desk.platform, operation="token")
         tokens: Tokens | None = None
         try:
@@ -115,10 +117,12 @@ class Renewing:
             raise Unavailable("the token could not be renewed in time; the call was not sent", **where)
         return tokens
 
-    def _one_at_a_time(self) -> anyio.Lock:
+    def _one_at_a_time(self) -> "anyio.Lock":
         try:
             return self._lock.get()
         except LookupError:
+            import anyio
+
             lock = anyio.Lock()
             self._lock.set(lock)
             return lock
