@@ -35,8 +35,7 @@ from clinicrefund.triggers import ByPayment, DisputeReported, RefundReported, Re
 _T = TypeVar("_T")
 BASE_URL = "https://api.stripe.com"
 API_VERSION = "2026-09-30.endive"
-KEY = "clinicrefund_key"
-CASE = "clinicrefund_case"
+KEY, CASE = "clinicrefund_key", "clinicrefund_case"
 REFUND_EVENTS = ("refund.created", "refund.updated", "refund.failed")
 DISPUTE_EVENTS = ("charge.dispute.created", "charge.dispute.closed")
 EVENT_TYPES = (*REFUND_EVENTS, "charge.refunded", *DISPUTE_EVENTS)
