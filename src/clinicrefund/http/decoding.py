@@ -73,17 +73,19 @@ def _is_row(shape: Any) -> bool:
 
 def _row_reader(shape: Any, converter: "Converter") -> Callable[[Any, Any], Any]:
     """Of a JSON list alone: cattrs would take a text for the list of its letters."""
-    origin, kind = get_origin(shape), get_args(shape)[0]
-    made = tuple if origin is Sequence else origin
+    kind, made = get_args(shape)[0], _maker(get_origin(shape))
 
     def read(value: Any, _: object) -> Any:
         if not isinstance(value, list):
             raise TypeError("not a list")
         pairs = enumerate(cast("list[object]", value))
-        row: Any = made(each for _, each in _fitting(converter, shape, kind, pairs))
-        return row
+        return made(each for _, each in _fitting(converter, shape, kind, pairs))
 
     return read
+
+
+def _maker(origin: Any) -> Callable[[Iterable[object]], Any]:
+    return tuple if origin is Sequence else origin
 
 
 def _is_table(shape: Any) -> bool:
