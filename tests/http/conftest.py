@@ -15,7 +15,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from clinicrefund.clock import MachineClock
 from clinicrefund.http import Session
-from clinicrefund.http.transport import httpx_transport
+from clinicrefund.http.httpx_line import httpx_transport
 
 
 @attrs.frozen(kw_only=True)
@@ -61,11 +61,24 @@ class BadServer:
         self.heads = 0
         self.connections = 0
         self.closing = threading.Event()
+        self._here = threading.local()
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
+
+    @property
+    def request(self) -> Arrived:
+        """For an act: the request that it answers."""
+        request: Arrived = self._here.request
+        return request
+
+    def hang_up(self) -> None:
+        """From now on no connection can be made."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
 
     @property
     def port(self) -> int:
@@ -81,9 +94,7 @@ class BadServer:
         for connection in self._open:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self.hang_up()
         for thread in self._threads:
             thread.join(5)
 
@@ -109,6 +120,7 @@ class BadServer:
                     return
                 with self._lock:
                     self.arrived.append(request)
+                    self._here.request = request
                     act = self.acts[min(len(self.arrived), len(self.acts)) - 1]
                 if not act(connection, self):
                     return

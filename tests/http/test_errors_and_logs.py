@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from clinicrefund.errors import OutcomeUnknown, PlatformError, Unavailable
-from clinicrefund.http import Bearer, HttpCall, Session, transport
+from clinicrefund.http import Bearer, HttpCall, Session, httpx_line, transport
 from clinicrefund.secret import Secret
 from clinicrefund.sending import announce
 
@@ -41,11 +41,11 @@ def raised(kind: type[Exception]) -> Exception:
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_every_error_of_httpx_has_words_of_its_own(kind: type[Exception]) -> None:
-    assert kind in transport.WHAT_HAPPENED, f"httpx has {kind.__name__}, which transport.py does not name"
+    assert kind in httpx_line.WHAT_HAPPENED, f"httpx has {kind.__name__}, which httpx_line.py does not name"
 
 
 def test_table_names_no_error_that_httpx_does_not_have() -> None:
-    assert set(transport.WHAT_HAPPENED) == set(EVERY_KIND)
+    assert set(httpx_line.WHAT_HAPPENED) == set(EVERY_KIND)
 
 
 class FailingTransport(httpx.AsyncBaseTransport):

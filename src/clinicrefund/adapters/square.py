@@ -242,7 +242,8 @@ def _create_refund(order: RefundOrder) -> HttpCall:
         "amount_money": {"amount": order.amount.minor_units, "currency": order.amount.currency},
         "reason": MARK + order.step_id,
     }
-    return HttpCall.post("/v2/refunds", operation="create_refund", json=wanted, key=order.key)
+    key, proof = order.key, order.step_id
+    return HttpCall.post("/v2/refunds", operation="create_refund", json=wanted, key=key, proof=proof)
 
 
 def _get(kind: str, reference: str) -> HttpCall:

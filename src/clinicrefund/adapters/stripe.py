@@ -201,9 +201,8 @@ def _create_refund(order: RefundOrder, amount: int) -> HttpCall:
         f"metadata[{KEY}]": order.step_id,
         f"metadata[{CASE}]": order.case_id,
     }
-    return HttpCall.post(
-        "/v1/refunds", operation="create_refund", form=form, key=order.key, key_header="Idempotency-Key"
-    )
+    path, key, header, proof = "/v1/refunds", order.key, "Idempotency-Key", order.step_id
+    return HttpCall.post(path, operation="create_refund", form=form, key=key, key_header=header, proof=proof)
 
 
 def _get_refund(reference: str) -> HttpCall:

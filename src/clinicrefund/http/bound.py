@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict
 from urllib.parse import urlencode
@@ -25,9 +25,7 @@ from clinicrefund.secret import Secret
 from clinicrefund.sending import Write, announce
 
 if TYPE_CHECKING:
-    import httpx
-
-    from clinicrefund.http.transport import Answer, Broken, Departure, Wire
+    from clinicrefund.http.transport import Answer, Broken, Departure, Line, Wire
     from clinicrefund.ports import Clock
 
 _log = logging.getLogger("clinicrefund.http")
@@ -47,7 +45,7 @@ _REQUEST_REFERENCES: Final = (
     "x-request-id",
 )
 
-Carrier: TypeAlias = "Callable[[str, str], httpx.AsyncBaseTransport]"
+Carrier: TypeAlias = "Callable[[str, str], Line]"
 """From platform and operation to what carries the request."""
 
 
@@ -72,6 +70,7 @@ class BoundSession:
         timeout: timedelta,
         clock: "Clock",
         carrier: Carrier,
+        lane: Hashable,
     ) -> None:
         self.platform = platform
         self._base = base
@@ -82,6 +81,7 @@ class BoundSession:
         self._seconds = timeout.total_seconds()
         self._clock = clock
         self._carrier = carrier
+        self._lane = lane
 
     async def send(self, call: HttpCall, /) -> HttpReply:
         """The platform's answer: a success (2xx), or a refusal that the adapter reads (`REFUSALS`).
@@ -91,11 +91,30 @@ class BoundSession:
         says instead), with a new token, because a platform that does not know the caller has done nothing for it.
         """
         wire = self._wire(call)
+        if call.proof is None:
+            return await self._send(call, wire, None)
+        try:
+            return await self._send(call, wire, self._lane)
+        except _Doubtful:
+            pass
+        try:
+            return await self._send(call, wire, None)
+        except (Unavailable, RateLimited, CredentialsRefused) as error:
+            if not call.effect:
+                raise
+            raise OutcomeUnknown(
+                "the write left, its answer could not be believed, and it could not be sent again: look it up",
+                platform=self.platform,
+                operation=call.operation,
+                status=error.status,
+            ) from None
+
+    async def _send(self, call: HttpCall, wire: "Wire", lane: Hashable) -> HttpReply:
         renewed = False
         attempt = 1
         while True:
             try:
-                return await self._attempt(call, wire, attempt)
+                return await self._attempt(call, wire, attempt, lane)
             except _SignedInVain as vain:
                 if renewed or not await self._replaced(vain.authorization):
                     if vain.reply is not None:
@@ -114,7 +133,7 @@ class BoundSession:
             return False
         return await self._authorizer.replace(refused)
 
-    async def _attempt(self, call: HttpCall, wire: "Wire", attempt: int) -> HttpReply:
+    async def _attempt(self, call: HttpCall, wire: "Wire", attempt: int, lane: Hashable) -> HttpReply:
         from clinicrefund.http.transport import Broken, exchange
 
         try:
@@ -124,7 +143,9 @@ class BoundSession:
                 departure = await self._announced(call, wire) if call.effect else None
                 started = time.monotonic()
                 try:
-                    answer = await exchange(carrier, signed, departure=departure, seconds=self._seconds)
+                    answer = await exchange(
+                        carrier, signed, departure=departure, seconds=self._seconds, lane=lane
+                    )
                 except Broken as broken:
                     self._note(call, "no answer", started, attempt)
                     raise self._broken(call, broken) from None
@@ -136,6 +157,8 @@ class BoundSession:
                 platform=self.platform,
                 operation=call.operation,
             ) from None
+        if answer.reused and not _proves_itself(call, answer):
+            raise _Doubtful
         try:
             return self._reply(call, answer, authorization)
         except RateLimited as limited:
@@ -225,6 +248,8 @@ class BoundSession:
                 platform=self.platform,
                 operation=call.operation,
             )
+        if broken.reused:
+            return _Doubtful()
         error = self._unsent(
             call, f"{broken.why}; {'nothing was sent' if call.effect else 'ask again later'}"
         )
@@ -251,6 +276,10 @@ class _Where(TypedDict):
     operation: str
     status: int
     request_reference: str | None
+
+
+class _Doubtful(Exception):
+    """An answer on a connection used before that may be a late one to an earlier call."""
 
 
 class _SignedInVain(Exception):
@@ -320,6 +349,10 @@ class TokenLine:
                 platform=self.platform,
                 operation="token",
             ) from None
+
+
+def _proves_itself(call: HttpCall, answer: "Answer") -> bool:
+    return 200 <= answer.status < 300 and call.proof is not None and call.proof.encode() in answer.body
 
 
 def checked_headers(platform: str, headers: Mapping[str, str | Secret], /) -> Mapping[str, str]:

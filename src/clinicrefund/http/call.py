@@ -24,9 +24,16 @@ class HttpCall:
     ``path`` is relative to the platform's base URL, or absolute on the same host (a vendor's link to the next page).
     At most one of ``form``, ``json``, ``text`` is the body; a `Decimal` in ``json`` leaves as a number with exactly its
     digits, for vendors that take money as one. ``effect`` marks a write: it is announced, its body is
-    sent at most once, and no clear answer means `OutcomeUnknown`; a call without effect may be repeated freely.
+    sent at most once (but for ``proof``), and no clear answer means `OutcomeUnknown`; a call without effect may be
+    repeated freely.
     ``key`` goes into the header ``key_header`` where the vendor has one. ``answers``: statuses beyond the usual
     refusals with which this vendor answers this call, for the adapter to read: surely nothing happened.
+
+    ``proof``: text that the success of this very call holds and no other answer does, like our step id where the vendor
+    keeps it. It lets the call leave on a connection that was used before, where an answer may be a late one to an
+    earlier call: only a success that holds the proof is believed there, and anything else has the call made again on a
+    new connection. So it is for calls that may be made twice for one: reads, and writes whose ``key`` the vendor
+    honours. Without it every call has a connection of its own.
     """
 
     operation: str
@@ -41,10 +48,17 @@ class HttpCall:
     key_header: str | None = None
     effect: bool = False
     answers: frozenset[int] = frozenset()
+    proof: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if sum(body is not None for body in (self.form, self.json, self.text)) > 1:
             raise InputRefused(f"the call {self.operation} has several bodies; give one of form, json, text")
+        if self.proof is not None and not self.proof:
+            raise InputRefused(f"the proof of {self.operation} is empty: any answer would hold it")
+        if self.proof is not None and self.effect and self.key is None:
+            raise InputRefused(
+                f"{self.operation} has a proof and no key: a write may be made twice only where a key makes it one"
+            )
 
     @classmethod
     def get(cls, path: str, /, *, operation: str, query: Pairs = ()) -> Self:
@@ -65,6 +79,7 @@ class HttpCall:
         key_header: str | None = None,
         effect: bool = True,
         answers: frozenset[int] = frozenset(),
+        proof: str | None = None,
     ) -> Self:
         """A write; with ``effect=False`` a read that the vendor wants as POST."""
         return cls(
@@ -78,6 +93,7 @@ class HttpCall:
             key_header=key_header,
             effect=effect,
             answers=answers,
+            proof=proof,
         )
 
     @classmethod

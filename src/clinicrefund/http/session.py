@@ -1,6 +1,6 @@
 """The session: connections, tokens and limits for any number of platforms, and what binds one of them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -20,6 +20,7 @@ from clinicrefund.secret import Secret
 if TYPE_CHECKING:
     import httpx
 
+    from clinicrefund.http.transport import Line
     from clinicrefund.ports import Clock, TokenStore
 
 
@@ -42,12 +43,14 @@ class Session:
         clock: "Clock | None" = None,
         fleet: Fleet | None = None,
     ) -> None:
-        self._transport = transport
+        self._given = transport
+        self._line: Line | None = None
         self._tokens: TokenStore = MemoryTokenStore() if tokens is None else tokens
         self._timeout = timeout
         self._clock: Clock = MachineClock() if clock is None else clock
         self._fleet = fleet
         self._authorizers: dict[tuple[str, str, Auth], Authorizer] = {}
+        self._lanes: dict[Hashable, object] = {}
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -62,12 +65,12 @@ class Session:
     async def aclose(self) -> None:
         """Closes all connections. Calls under way must have ended."""
         self._closed = True
-        transport, self._transport = self._transport, None
-        if transport is not None:
+        line, self._line, given, self._given = self._line, None, self._given, None
+        if (last := line or given) is not None:
             import anyio
 
             with anyio.CancelScope(shield=True):
-                await transport.aclose()
+                await last.aclose()
 
     def bind(
         self,
@@ -107,6 +110,7 @@ class Session:
             timeout=patience,
             clock=self._clock,
             carrier=self._carrier,
+            lane=self._lanes.setdefault((platform, base.origin, tuple(plain.items()), auth), object()),
         )
 
     def _authorizer(self, platform: str, base: Base, auth: Auth) -> Authorizer:
@@ -128,16 +132,16 @@ class Session:
             )
         return self._authorizers[name]
 
-    def _carrier(self, platform: str, operation: str) -> "httpx.AsyncBaseTransport":
+    def _carrier(self, platform: str, operation: str) -> "Line":
         if self._closed:
             raise Unavailable(
                 "the session is closed; open it with 'async with'", platform=platform, operation=operation
             )
-        if self._transport is None:
-            from clinicrefund.http.transport import default_transport
+        if self._line is None:
+            from clinicrefund.http.transport import line_over
 
-            self._transport = default_transport()
-        return self._transport
+            self._line = line_over(self._given)
+        return self._line
 
 
 def _account(
