@@ -17,6 +17,7 @@ from anyio.from_thread import start_blocking_portal
 
 from clinicrefund import Actor, AppointmentCancelled, Clock
 from clinicrefund.testing import RunningClock, Sandbox
+from clinicrefund.testing.sandbox import defaults
 from clinicrefund.testing.sandbox.app import SandboxApplication
 from clinicrefund.testing.server import serve
 from clinicrefund.testing.stand_ins.stripe import StripeStandIn
@@ -69,9 +70,10 @@ class Platforms:
 
 @contextmanager
 def platforms_of(*names: str) -> Iterator[Platforms]:
+    """Those named; without names those of the quickstart."""
     calls: list[tuple[str, str, float]] = []
     with start_blocking_portal("asyncio") as portal:
-        sandbox = Sandbox.of(*names, clock=RunningClock())
+        sandbox = Sandbox.of(*(names or defaults.PLATFORMS), clock=RunningClock())
         application = SandboxApplication(sandbox)
 
         async def counted(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -90,6 +92,18 @@ def platforms() -> Iterator[Platforms]:
 
 
 _numbers = count()
+
+
+def await_engine(conninfo: str) -> None:
+    """Until the first of the workers has made the engine's tables and its queue."""
+    until = time.monotonic() + 30
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        while True:
+            with suppress(psycopg.errors.UndefinedTable):
+                if connection.execute(b"SELECT name FROM dbos.queues").fetchall():
+                    return
+            assert time.monotonic() < until, "no worker has made the engine's tables"
+            time.sleep(0.05)
 
 
 @attrs.define(kw_only=True)
@@ -116,17 +130,6 @@ class Fleet:
             name = f"worker-{next(_numbers)}"
             settings = json.dumps({**given, "worker": name})
             self.workers[name] = subprocess.Popen([sys.executable, "-W", "error", str(_WORKER), settings])
-
-    def await_engine(self) -> None:
-        """Until the first of the workers has made the engine's tables and its queue."""
-        until = time.monotonic() + 30
-        with psycopg.connect(self.journal, autocommit=True) as connection:
-            while True:
-                with suppress(psycopg.errors.UndefinedTable):
-                    if connection.execute(b"SELECT name FROM dbos.queues").fetchall():
-                        return
-                assert time.monotonic() < until, "no worker has made the engine's tables"
-                time.sleep(0.05)
 
     def kill(self, name: str) -> None:
         """SIGKILL: nothing that would run afterwards runs."""

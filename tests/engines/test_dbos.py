@@ -33,7 +33,7 @@ from clinicrefund.journals.postgres import PostgresJournal
 from clinicrefund.testing import Fault
 from clinicrefund.testing.stand_ins.mailgun import MailgunStandIn
 
-from .conftest import Fleet, NewFleet
+from .conftest import Fleet, NewFleet, await_engine
 from .worker import HELD_FOR, AheadClock, clinic_at
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.anyio
 def three(new_fleet: NewFleet) -> Fleet:
     fleet = new_fleet()
     fleet.start(workers=3)
-    fleet.await_engine()
+    await_engine(fleet.journal)
     return fleet
 
 

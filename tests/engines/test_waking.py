@@ -84,8 +84,7 @@ async def test_a_run_tells_of_each_stream_once_and_of_no_moment_that_has_passed(
             await refunds.accept(cancelled("A-1", clock))
             (first,) = engine.told
             assert first.wake_id == first.stream
-            async with journal.one_run():
-                await refunds.work(first.stream)
+            await journal.work(refunds, first.stream)
             (_, later) = engine.told
             case = await refunds.case_of("A-1")
             assert case is not None

@@ -22,8 +22,8 @@ except ImportError as missing:
     raise ImportError("DBOSEngine needs dbos: pip install 'clinicrefund[dbos]'") from missing
 
 from clinicrefund.clock import MachineClock
-from clinicrefund.engines.waking import WakeUp, WakingJournal
-from clinicrefund.errors import ClinicRefundError, ConfigurationError, JournalError
+from clinicrefund.engines.waking import WakeUp, WakingJournal, WorkFailed
+from clinicrefund.errors import ConfigurationError, JournalError
 from clinicrefund.orchestrator import RefundOrchestrator
 from clinicrefund.ports import Clock, Journal
 
@@ -39,10 +39,6 @@ _RETRIES: Final = StepOptions(
 _GRACE_SECONDS: Final = 10.0
 _OVER: Final = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED", "PENDING"]
 _TIDIED_AT_ONCE: Final = 1000
-
-
-class WorkFailed(ClinicRefundError):
-    """A stream could not be worked on. It names the kind of error alone: DBOS stores what it is given."""
 
 
 class DBOSEngine:
@@ -172,10 +168,7 @@ class DBOSEngine:
         with anyio.CancelScope() as scope:
             self._under_way.add(scope)
             try:
-                async with self.journal.one_run():
-                    await refunds.work(stream)
-            except Exception as error:  # noqa: BLE001 - DBOS stores the error, and a host's may quote a patient
-                raise WorkFailed(f"{stream} could not be worked on: {type(error).__name__}") from None
+                await self.journal.work(refunds, stream)
             finally:
                 self._under_way.discard(scope)
                 if self._idle is not None and not self._under_way:
@@ -216,4 +209,4 @@ class DBOSEngine:
         await anyio.to_thread.run_sync(DBOS.destroy)
 
 
-__all__ = ["DBOSEngine", "WorkFailed"]
+__all__ = ["DBOSEngine"]

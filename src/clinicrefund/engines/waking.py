@@ -1,8 +1,7 @@
 """WakingJournal: a journal that tells an engine when its streams are due, and brings back what the engine lost."""
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
@@ -11,7 +10,8 @@ import anyio
 import attrs
 
 from clinicrefund.clock import MachineClock
-from clinicrefund.errors import ConfigurationError
+from clinicrefund.errors import ClinicRefundError, ConfigurationError
+from clinicrefund.orchestrator import RefundOrchestrator
 from clinicrefund.ports import Append, Clock, Journal, Record
 
 _log = logging.getLogger("clinicrefund.engines")
@@ -30,6 +30,10 @@ class WakeUp:
     wake_id: str
     stream: str
     at: datetime
+
+
+class WorkFailed(ClinicRefundError):
+    """A stream could not be worked on. It names the kind of error alone: that of a host may quote a patient."""
 
 
 Wake: TypeAlias = Callable[[Sequence[WakeUp]], Awaitable[None]]
@@ -83,7 +87,7 @@ class WakingJournal:
         return getattr(self._journal, "durable", True)
 
     async def commit(self, appends: Sequence[Append], /) -> None:
-        """As the journal's own; then the engine is told, at once or at the end of `one_run`."""
+        """As the journal's own; then the engine is told, at once or at the end of `work`."""
         await self._journal.commit(appends)
         dues = {append.stream: append.due for append in appends}
         run = _run.get()
@@ -100,13 +104,17 @@ class WakingJournal:
         """As the journal's own."""
         return await self._journal.due(before, limit=limit, hold=hold)
 
-    @asynccontextmanager
-    async def one_run(self) -> AsyncGenerator[None, None]:
-        """Around a worker's `RefundOrchestrator.work`: the engine is told once for each stream, when the run ends."""
+    async def work(self, refunds: RefundOrchestrator, stream: str, /) -> None:
+        """What a worker does that was woken: works on the stream, and tells the engine once when it is done.
+
+        ``refunds`` must have this journal. `WorkFailed` where that is not possible now; the engine may try it again.
+        """
         dues: dict[str, datetime | None] = {}
         token = _run.set(dues)
         try:
-            yield
+            await refunds.work(stream)
+        except Exception as error:  # noqa: BLE001 - engines store and log what they are given
+            raise WorkFailed(f"{stream} could not be worked on: {type(error).__name__}") from None
         finally:
             _run.reset(token)
             await self._tell(dues)
@@ -154,4 +162,4 @@ def _wake_up(stream: str, at: datetime, *, first: bool = False) -> WakeUp:
     return WakeUp(wake_id=wake_id, stream=stream, at=at)
 
 
-__all__ = ["Wake", "WakeUp", "WakingJournal"]
+__all__ = ["Wake", "WakeUp", "WakingJournal", "WorkFailed"]
