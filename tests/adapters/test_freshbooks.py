@@ -550,11 +550,55 @@ async def test_a_reversal_of_nothing_is_refused_and_never_found(books: Books, re
 
 
 @pytest.mark.anyio
-async def test_a_fee_that_is_lost_was_booked_with_the_payment_and_is_not_booked_again(books: Books) -> None:
+async def test_without_a_category_for_fees_none_is_asked_for_and_none_is_booked(books: Books) -> None:
     fee = entry(kind=EntryKind.LOST_FEE)
+    assert not books.ledger.capabilities.fees
     assert await books.ledger.post_entry(fee) == Refused(reason=RefusalReason.UNSUPPORTED, code="lost_fee")
     assert await books.ledger.find_entry(fee, reference=None) is None
     assert books.freshbooks.requests == []
+
+
+FEE = entry(step_id="e" * 40, key="f" * 40, kind=EntryKind.LOST_FEE, amount=Money.of("4.35", "USD"))
+
+
+def with_fees(books: Books, category: int = 3436009) -> FreshBooksLedger:
+    return FreshBooksLedger(attrs.evolve(CONFIG, fee_category=category, fee_staff=7), books.sandbox.session())
+
+
+@pytest.mark.anyio
+async def test_a_fee_is_an_expense_of_its_category_and_touches_no_payment(books: Books) -> None:
+    ledger = with_fees(books)
+    assert ledger.capabilities.fees
+    outcome = await ledger.post_entry(FEE)
+    (expense,) = books.freshbooks.expenses()
+    assert outcome == Done(reference=str(expense["id"]))
+    assert (expense["categoryid"], expense["staffid"], expense["date"]) == (3436009, 7, "2026-03-02")
+    assert expense["amount"] == {"amount": "4.35", "code": "USD"}
+    assert f"key={'e' * 40};" in expense["notes"]
+    assert books.paid() == 120
+    assert await ledger.find_entry(FEE, reference=None) == outcome
+    assert await ledger.find_entry(FEE, reference=str(expense["id"])) == outcome
+
+
+@pytest.mark.anyio
+async def test_a_fee_is_found_among_many_of_its_day_and_not_taken_for_another(books: Books) -> None:
+    ledger = with_fees(books)
+    for number in range(120):
+        step = f"{number:040d}"
+        await ledger.post_entry(attrs.evolve(FEE, step_id=step, key=step))
+    assert await ledger.find_entry(FEE, reference=None) is None
+    outcome = await ledger.post_entry(FEE)
+    assert await ledger.find_entry(FEE, reference=None) == outcome
+    other = attrs.evolve(FEE, amount=Money.of("5", "USD"))
+    assert isinstance(await ledger.find_entry(other, reference=None), Unknown)
+
+
+@pytest.mark.anyio
+async def test_a_fee_is_refused_where_it_cannot_be_said_or_its_category_is_none(books: Books) -> None:
+    assert await with_fees(books, 1).post_entry(FEE) == Refused(reason=RefusalReason.NOT_FOUND, code="1012")
+    dinars = attrs.evolve(FEE, amount=Money.of("1.234", "KWD"))
+    assert await with_fees(books).post_entry(dinars) == Refused(reason=RefusalReason.UNSUPPORTED, code="KWD")
+    assert books.freshbooks.expenses() == []
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------
@@ -767,6 +811,11 @@ def test_the_environment_gives_all_or_nothing() -> None:
     assert config is not None
     assert (config.account, config.client_secret.reveal()) == ("xZNQ1X", "hidden")
     assert "hidden" not in repr(config)
+    assert (config.fee_category, config.fee_staff) == (None, 1)
+    fees = {"FRESHBOOKS_FEE_CATEGORY": "3436009", "FRESHBOOKS_FEE_STAFF": "7"}
+    with_fees = FreshBooksConfig.from_env({**ENVIRONMENT, **fees})
+    assert with_fees is not None
+    assert (with_fees.fee_category, with_fees.fee_staff) == (3436009, 7)
     with pytest.raises(ConfigurationError, match="FRESHBOOKS_ACCOUNT"):
         FreshBooksConfig.from_env({**ENVIRONMENT, "FRESHBOOKS_ACCOUNT": ""})
 

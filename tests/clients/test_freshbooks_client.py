@@ -118,3 +118,17 @@ def test_a_fault_is_the_clients_own_error(
     with pytest.raises(FreshBooksError) as failed:
         client.payments.list(ACCOUNT)
     assert failed.value.status_code == status
+
+
+def test_a_fee_is_an_expense_that_is_found_by_its_day(client: Any, stand_in: FreshBooksStandIn) -> None:
+    (category,) = stand_in.categories
+    body = {"categoryid": category, "staffid": 1, "date": "2026-03-02", "amount": usd("4.35"), "notes": "fee"}
+    made = client.expenses.create(ACCOUNT, body)
+    assert (made.amount.amount, made.notes) == ("4.35", "fee")
+    assert client.expenses.get(ACCOUNT, made.id).categoryid == category
+    for day, found in (("2026-03-02", [made.id]), ("2026-03-03", [])):
+        of_day = FilterBuilder().between("date", day, day)
+        assert [one.id for one in client.expenses.list(ACCOUNT, [of_day])] == found
+    with pytest.raises(FreshBooksError) as refused:
+        client.expenses.create(ACCOUNT, {**body, "categoryid": 1})
+    assert refused.value.error_code == 1012

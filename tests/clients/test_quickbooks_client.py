@@ -10,6 +10,7 @@ from quickbooks import QuickBooks
 from quickbooks.exceptions import AuthorizationException, QuickbooksException
 from quickbooks.objects import Customer, Ref, RefundReceipt, SalesItemLine
 from quickbooks.objects.detailline import SalesItemLineDetail
+from quickbooks.objects.journalentry import JournalEntry, JournalEntryLine, JournalEntryLineDetail
 
 from clinicrefund.testing import Fault
 from clinicrefund.testing.stand_ins.quickbooks import (
@@ -105,3 +106,29 @@ def test_a_token_that_ended_is_the_client_s_own_error(
     stand_in.fail(Fault.TOKEN_EXPIRED)
     with pytest.raises(AuthorizationException):
         Customer.all(qb=client)
+
+
+def posting(side: str, account: str) -> JournalEntryLine:
+    line = JournalEntryLine()
+    line.Amount = 4.35
+    line.JournalEntryLineDetail = JournalEntryLineDetail()
+    line.JournalEntryLineDetail.PostingType = side
+    line.JournalEntryLineDetail.AccountRef = Ref()
+    line.JournalEntryLineDetail.AccountRef.value = account
+    return line
+
+
+def test_a_fee_is_a_journal_entry_that_is_found_by_its_number(
+    client: QuickBooks, stand_in: QuickBooksStandIn
+) -> None:
+    journal = JournalEntry()
+    journal.DocNumber, journal.PrivateNote = "F-1", "fee of a refund"
+    journal.Line = [posting("Debit", "80"), posting("Credit", "35")]
+    written = journal.save(qb=client)
+    (found,) = JournalEntry.filter(DocNumber="F-1", qb=client)
+    assert (found.Id, found.PrivateNote) == (written.Id, "fee of a refund")
+    assert len(stand_in.journal_entries()) == 1
+    one_sided = JournalEntry()
+    one_sided.Line = [posting("Debit", "80"), posting("Debit", "35")]
+    with pytest.raises(QuickbooksException):
+        one_sided.save(qb=client)

@@ -5,10 +5,11 @@ FreshBooks has no refund in its API. What its own procedure says for money that 
 https://www.freshbooks.com/api/payments and https://www.freshbooks.com/api/invoices
 
 The payment is set to what was kept, with a remark in its note; then the invoice gets a negative line, so that it does
-not fall due again. Each write is a part of its own, and its mark says that it was made.
+not fall due again. Each write is a part of its own, and its mark says that it was made. What a gateway takes for a
+refund is an expense (https://www.freshbooks.com/api/expenses), where the clinic names a category for it.
 
 Not covered: payments that FreshBooks took itself (it lowers them by itself), credit notes (they give the patient
-store credit, and record no money that went back), fees that a gateway keeps (`EntryKind.LOST_FEE`), webhooks.
+store credit, and record no money that went back), the fee of the payment itself, webhooks.
 """
 
 import os
@@ -21,8 +22,12 @@ from urllib.parse import quote
 import attrs
 
 from clinicrefund.adapters.freshbooks_answers import (
+    Expense,
+    ExpenseAnswer,
+    ExpensesAnswer,
     Invoice,
     InvoiceAnswer,
+    Listing,
     Payment,
     PaymentAnswer,
     PaymentsAnswer,
@@ -32,12 +37,12 @@ from clinicrefund.adapters.freshbooks_answers import (
 from clinicrefund.case.status import EntryKind
 from clinicrefund.checks import filled
 from clinicrefund.currencies import EXPONENTS
-from clinicrefund.environment import needed
+from clinicrefund.environment import needed, whole
 from clinicrefund.errors import CredentialsRefused, Unavailable
 from clinicrefund.http import HttpCall, Limits, RefreshToken, Session
 from clinicrefund.orders import LedgerEntry
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
-from clinicrefund.ports import Capabilities, Lookup
+from clinicrefund.ports import LedgerCapabilities, Lookup
 from clinicrefund.secret import Secret, secret
 
 BASE_URL = "https://api.freshbooks.com"
@@ -54,6 +59,7 @@ _REFUSALS: Mapping[str, RefusalReason] = {
 _DELETED = 1
 
 _T = TypeVar("_T")
+_R = TypeVar("_R", Payment, Expense)
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +68,9 @@ class FreshBooksConfig:
     wants it with every refresh.
 
     ``refresh_token``: of the clinic's consent; it is good for one use and without end, so the session needs a lasting
-    `clinicrefund.TokenStore`, whose newest tokens win over this one. ``trial``: the account is a trial, not live.
+    `clinicrefund.TokenStore`, whose newest tokens win over this one. ``fee_category``: number of the expense category
+    for what a gateway takes for a refund, and ``fee_staff`` of the member of staff whose expenses these are; without
+    the former no fee is booked. ``trial``: the account is a trial, not live.
     """
 
     client_id: str = attrs.field(validator=filled)
@@ -70,6 +78,8 @@ class FreshBooksConfig:
     redirect_uri: str = attrs.field(validator=filled)
     refresh_token: Secret = attrs.field(converter=secret)
     account: str = attrs.field(validator=filled)
+    fee_category: int | None = None
+    fee_staff: int = 1
     trial: bool = False
     base_url: str = BASE_URL
     token_url: str = TOKEN_URL
@@ -82,12 +92,18 @@ class FreshBooksConfig:
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, /) -> Self | None:
         """From ``FRESHBOOKS_CLIENT_ID`` and, with the same beginning, ``_CLIENT_SECRET``, ``_REDIRECT_URI``,
-        ``_REFRESH_TOKEN``, ``_ACCOUNT``; perhaps ``_TRIAL=1``. None without the first.
+        ``_REFRESH_TOKEN``, ``_ACCOUNT``; perhaps ``_FEE_CATEGORY``, ``_FEE_STAFF``, ``_TRIAL=1``. None without the
+        first.
         """
         names = ("client_id", "client_secret", "redirect_uri", "refresh_token", "account")
         if (values := needed(env, "FRESHBOOKS", names)) is None:
             return None
-        return cls(**values, trial=env.get("FRESHBOOKS_TRIAL") == "1")
+        return cls(
+            **values,
+            fee_category=whole(env, "FRESHBOOKS_FEE_CATEGORY", 0) or None,
+            fee_staff=whole(env, "FRESHBOOKS_FEE_STAFF", 1),
+            trial=env.get("FRESHBOOKS_TRIAL") == "1",
+        )
 
 
 class FreshBooksLedger:
@@ -98,13 +114,15 @@ class FreshBooksLedger:
     """
 
     platform = "freshbooks"
-    capabilities = Capabilities(
-        lookup=Lookup.ABSENCE,
-        visible_after=timedelta(seconds=60),  # their own clients give up after 30
-    )
 
     def __init__(self, config: FreshBooksConfig, session: Session, /) -> None:
         self.live = config.live
+        self.capabilities = LedgerCapabilities(
+            lookup=Lookup.ABSENCE,
+            visible_after=timedelta(seconds=60),  # their own clients give up after 30
+            fees=config.fee_category is not None,
+        )
+        self._config = config
         self.session = session.bind(
             self.platform,
             base_url=f"{config.base_url.rstrip('/')}/accounting/account/{quote(config.account, safe='')}",
@@ -126,12 +144,15 @@ class FreshBooksLedger:
                 return await self._book(entry)
             case EntryKind.REVERSAL:
                 return await self._take_back(entry)
+            case EntryKind.LOST_FEE if self._config.fee_category is not None:
+                return await self._book_fee(entry, self._config.fee_category)
             case EntryKind.LOST_FEE:
                 return Refused(reason=RefusalReason.UNSUPPORTED, code="lost_fee")
 
     async def find_entry(self, entry: LedgerEntry, /, *, reference: str | None) -> Outcome | None:
         if entry.kind is EntryKind.LOST_FEE:
-            return None
+            expense = await self._expense(entry, reference) if self.capabilities.fees else None
+            return None if expense is None else _fee(expense, entry)
         if entry.kind is EntryKind.REVERSAL:
             number, step_id = _parts(entry.reverses)
             payment = await self._payment(number) if step_id else None
@@ -211,33 +232,52 @@ class FreshBooksLedger:
         found = await self.find_entry(entry, reference=None)
         return found or Unknown(why=f"FreshBooks payment {payment.id} or its invoice was changed meanwhile")
 
+    async def _book_fee(self, entry: LedgerEntry, category: int) -> Outcome:
+        if EXPONENTS[entry.amount.currency] > 2:
+            return Refused(reason=RefusalReason.UNSUPPORTED, code=entry.amount.currency)
+        reply = await self.session.send(_create_expense(entry, category, self._config.fee_staff))
+        if (code := code_of(reply)) is not None:
+            return _refusal(code)
+        return _fee(reply.into(ExpenseAnswer).response.result.expense, entry)
+
+    async def _expense(self, entry: LedgerEntry, reference: str | None) -> Expense | None:
+        """Ours, by its number, or by our mark among those of its day."""
+        if reference is not None:
+            call = _get(f"expenses/expenses/{quote(reference, safe='')}", "get_expense", {})
+            found = await self._ask(call, ExpenseAnswer)
+            return None if found is None else found.response.result.expense
+        day = entry.on.date().isoformat()
+        listed = await self._listed("expenses", {"date_min": day, "date_max": day}, ExpensesAnswer)
+        return next((one for one in listed if key_mark(entry.step_id) in (one.notes or "")), None)
+
     async def _payments(self, entry: LedgerEntry, reference: str | None) -> Sequence[Payment]:
         """The payments that may be the one the money came from."""
         if named := _parts(reference)[0] or _reference(entry, "payment"):
             payment = await self._payment(named)
             return [] if payment is None else [payment]
         if invoice := _reference(entry, "invoice"):
-            listed = await self._listed("invoiceid", invoice)
+            listed = await self._listed("payments", {"invoiceid": invoice}, PaymentsAnswer)
             of_it = [one for one in listed if str(one.invoiceid) == invoice]
             noted = [one for one in of_it if entry.payment_reference in one.remark]
             return noted or of_it
-        listed = await self._listed("notes", entry.payment_reference)
+        listed = await self._listed("payments", {"notes": entry.payment_reference}, PaymentsAnswer)
         return [one for one in listed if entry.payment_reference in one.remark]
 
-    async def _listed(self, name: str, value: str) -> Sequence[Payment]:
+    async def _listed(self, kind: str, search: Mapping[str, str], shape: type[Listing[_R]]) -> list[_R]:
         """Searches under names that FreshBooks does not know are answered with everything: callers look again."""
-        found: list[Payment] = []
+        found: list[_R] = []
         page, pages = 0, 1
         while page < pages:
             page += 1
-            query = {f"search[{name}]": value, "page": str(page), "per_page": "100"}
-            listed = await self._ask(_get("payments/payments", "list_payments", query), PaymentsAnswer)
+            query = {f"search[{name}]": value for name, value in search.items()}
+            call = _get(f"{kind}/{kind}", f"list_{kind}", {**query, "page": str(page), "per_page": "100"})
+            listed = await self._ask(call, shape)
             if listed is None:  # what is missing of a list is not proved absent
                 raise Unavailable(
-                    "a list is gone", platform=self.platform, operation="list_payments", status=404
+                    "a list is gone", platform=self.platform, operation=call.operation, status=404
                 )
-            pages = listed.response.result.pages
-            found += [one for one in listed.response.result.payments if one.vis_state != _DELETED]
+            pages = listed.pages
+            found += [one for one in listed.rows if one.vis_state != _DELETED]
         return found
 
     async def _payment(self, reference: str) -> Payment | None:
@@ -289,6 +329,18 @@ def _set_lines(
     return HttpCall.put(path, operation=name, json={"invoice": {"lines": lines}}, key=f"{entry.key}-l")
 
 
+def _create_expense(entry: LedgerEntry, category: int, staff: int) -> HttpCall:
+    expense = {
+        "categoryid": category,
+        "staffid": staff,
+        "date": entry.on.date().isoformat(),
+        "amount": {"amount": str(entry.amount.to_decimal()), "code": entry.amount.currency},
+        "notes": f"Fee of refund {entry.refund_reference or '-'} {key_mark(entry.step_id)}",
+    }
+    path = "/expenses/expenses"
+    return HttpCall.post(path, operation="create_expense", json={"expense": expense}, key=entry.key)
+
+
 def _get(path: str, name: str, query: Mapping[str, str]) -> HttpCall:
     return HttpCall.get(f"/{path}", operation=name, query=query)
 
@@ -327,6 +379,13 @@ _ADD_LINE = "add a line 'Refund' of that sum to its invoice, or the patient is r
 def _half_done(payment: Payment, missing: str = _ADD_LINE) -> Outcome:
     task = f"FreshBooks payment {payment.id} is booked by half: {missing}."
     return Pending.by_hand(task, reference=str(payment.id))
+
+
+def _fee(expense: Expense, entry: LedgerEntry) -> Outcome:
+    amount = entry.amount
+    if (expense.amount.amount, expense.amount.code) != (amount.to_decimal(), amount.currency):
+        return Unknown(why=f"FreshBooks expense {expense.id} of this step has another amount or currency")
+    return Done(reference=str(expense.id))
 
 
 def _refusal(code: str) -> Outcome:

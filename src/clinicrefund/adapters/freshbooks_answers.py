@@ -1,8 +1,8 @@
-"""What FreshBooks answers, for `clinicrefund.adapters.freshbooks`: payments, invoices with their lines, and errors."""
+"""What FreshBooks answers, for `clinicrefund.adapters.freshbooks`: payments, expenses, invoices, errors."""
 
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
-from typing import cast
+from typing import Protocol, TypeVar, cast
 
 import attrs
 
@@ -18,6 +18,23 @@ _TAXES = (("taxName1", "taxAmount1"), ("taxName2", "taxAmount2"))
 def key_mark(step_id: str, /) -> str:
     """What says, in a payment's note and in a line, that it was written for that step."""
     return f"key={step_id};"
+
+
+_R_co = TypeVar("_R_co", covariant=True)
+
+
+class Listing(Protocol[_R_co]):
+    """A page of a list, of whatever kind."""
+
+    @property
+    def pages(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def rows(self) -> Sequence[_R_co]:
+        """What stands on it."""
+        ...
 
 
 # ---- payments --------------------------------------------------------------------------------------------------
@@ -89,6 +106,74 @@ class PaymentsAnswer:
     """A page of payments in its envelope."""
 
     response: _PaymentsResult
+
+    @property
+    def pages(self) -> int:
+        """How many there are."""
+        return self.response.result.pages
+
+    @property
+    def rows(self) -> Sequence[Payment]:
+        """The payments on it."""
+        return self.response.result.payments
+
+
+# ---- expenses --------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Expense:
+    """An expense; ``notes`` is free text."""
+
+    id: object
+    amount: Amount
+    notes: str | None = None
+    vis_state: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class _OneExpense:
+    expense: Expense
+
+
+@attrs.frozen(kw_only=True)
+class _ManyExpenses:
+    expenses: list[Expense]
+    pages: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class _ExpenseResult:
+    result: _OneExpense
+
+
+@attrs.frozen(kw_only=True)
+class _ExpensesResult:
+    result: _ManyExpenses
+
+
+@attrs.frozen(kw_only=True)
+class ExpenseAnswer:
+    """One expense in its envelope."""
+
+    response: _ExpenseResult
+
+
+@attrs.frozen(kw_only=True)
+class ExpensesAnswer:
+    """A page of expenses in its envelope."""
+
+    response: _ExpensesResult
+
+    @property
+    def pages(self) -> int:
+        """How many there are."""
+        return self.response.result.pages
+
+    @property
+    def rows(self) -> Sequence[Expense]:
+        """The expenses on it."""
+        return self.response.result.expenses
 
 
 # ---- invoices --------------------------------------------------------------------------------------------------

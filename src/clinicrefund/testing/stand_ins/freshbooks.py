@@ -1,4 +1,4 @@
-"""A stand-in for FreshBooks: payments, invoices with lines, clients, and refresh tokens of one use.
+"""A stand-in for FreshBooks: payments, expenses, invoices with lines, clients, and refresh tokens of one use.
 
 Written from FreshBooks' web reference and its own SDKs; there is no refund, neither as an object nor as a call.
 """
@@ -56,6 +56,8 @@ class FreshBooksStandIn(StandIn):
         self._clients: dict[int, Object] = {}
         self._invoices: dict[int, Object] = {}
         self._payments: dict[int, Object] = {}
+        self._expenses: dict[int, Object] = {}
+        self.categories = {3436009}
         self._made = 115803
 
     def adapters(self, session: "Session", at: Reach, /) -> Adapters:
@@ -72,6 +74,7 @@ class FreshBooksStandIn(StandIn):
             redirect_uri=REDIRECT_URI,
             refresh_token=FIRST_REFRESH_TOKEN,
             account=ACCOUNT,
+            fee_category=3436009,
             trial=True,
             base_url=at(BASE_URL),
             token_url=at(TOKEN_URL),
@@ -142,6 +145,10 @@ class FreshBooksStandIn(StandIn):
         """All invoices with their lines, oldest first."""
         return [self._invoice(invoice, lines=True) for invoice in self._invoices.values()]
 
+    def expenses(self) -> Sequence[Mapping[str, Any]]:
+        """All expenses as FreshBooks shows them, oldest first."""
+        return deepcopy(list(self._expenses.values()))
+
     def outstanding(self) -> Decimal:
         """What all clients together owe."""
         return sum((self._outstanding(invoice) for invoice in self._invoices.values()), Decimal(0))
@@ -156,6 +163,10 @@ class FreshBooksStandIn(StandIn):
                 f"{one['id']}-{line['lineid']}, {line['amount']['amount']}, {line['description']}"
                 for one in self._invoices.values()
                 for line in one["lines"]
+            ],
+            "expenses": [
+                f"{one['id']}, {one['amount']['amount']} {one['amount']['code']}, {one['notes']}"
+                for one in self._expenses.values()
             ],
         }
 
@@ -184,7 +195,9 @@ class FreshBooksStandIn(StandIn):
             return SandboxReply(status=401, json={"error": "invalid_grant", "error_description": "Spent."})
         body = {"access_token": issued.access, "token_type": "Bearer", "refresh_token": issued.refresh}
         times = {"expires_in": 43200, "created_at": int(now.timestamp())}
-        return SandboxReply(json={**body, **times, "scope": "user:payments:write user:invoices:write"})
+        return SandboxReply(
+            json={**body, **times, "scope": "user:payments:write user:invoices:write user:expenses:write"}
+        )
 
     @route("GET", "/auth/api/v1/users/me")
     def get_me(self, _: SandboxRequest) -> SandboxReply:
@@ -263,6 +276,28 @@ class FreshBooksStandIn(StandIn):
         code = body.get("currency_code", "USD")
         made = self.add_invoice(int(body["customerid"]), Money.zero(code), lines=body.get("lines", []))
         return answered(invoice=self._invoice(self._invoices[made], lines=True))
+
+    @route("GET", f"{_API}/expenses/expenses")
+    def list_expenses(self, request: SandboxRequest) -> SandboxReply:
+        self._check_account(request)
+        return paged("expenses", fitting(list(self._expenses.values()), request), request)
+
+    @route("GET", f"{_API}/expenses/expenses/{{id}}")
+    def get_expense(self, request: SandboxRequest) -> SandboxReply:
+        return answered(expense=self._asked(self._expenses, request))
+
+    @route("POST", f"{_API}/expenses/expenses")
+    def create_expense(self, request: SandboxRequest) -> SandboxReply:
+        body = self._body(request, "expense")
+        for field in ("categoryid", "staffid", "date", "amount"):
+            if field not in body:
+                raise RefusedByFreshBooks(422, 1001, f"{field} is a required field", field)
+        if int(body["categoryid"]) not in self.categories:
+            raise RefusedByFreshBooks(422, 1012, "Category not found.", "categoryid")
+        amount = money(Decimal(body["amount"]["amount"]), body["amount"].get("code", "USD"))
+        usual = {"notes": "", "vendor": "", "clientid": 0, "has_receipt": False, "status": 0}
+        made = self._add(self._expenses, {**usual, **body, "amount": amount})
+        return answered(expense=self._expenses[made])
 
     @route("GET", f"{_API}/users/clients")
     def list_clients(self, request: SandboxRequest) -> SandboxReply:

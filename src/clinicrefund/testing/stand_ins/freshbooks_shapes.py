@@ -118,6 +118,10 @@ def _fits(held: Mapping[str, Any], name: str, value: str) -> bool:
     match name:
         case "notes":
             return value in held.get("note", "")
+        case "date_min":
+            return value <= str(held.get("date", ""))
+        case "date_max":
+            return str(held.get("date", "")) <= value
         case "invoiceid" | "clientid" | "email" | "userid":
             return str(held.get("id" if name == "userid" else name)) == value
         case _:
