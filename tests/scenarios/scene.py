@@ -43,22 +43,25 @@ class Wire(httpx.AsyncBaseTransport):
     def __init__(self, inner: httpx.AsyncBaseTransport, /) -> None:
         self._inner = inner
         self.sent: list[httpx.Request] = []
-        self.meanwhile: dict[str, list[Happening]] = {}
+        self._before: dict[str, list[Happening]] = {}
+        self._after: dict[str, list[Happening]] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         self.sent.append(request)
-        waiting = self.meanwhile.get(_name(request), [])
-        happening = waiting.pop(0) if waiting else None
+        await _next(self._before, request)
         try:
             return await self._inner.handle_async_request(request)
         finally:
-            if happening is not None:
-                await happening()
+            await _next(self._after, request)
+
+    def while_sending(self, name: str, happening: Happening, /) -> None:
+        """Once, when ``name`` ("POST /v1/refunds") has left us and has not arrived."""
+        self._before.setdefault(name, []).append(happening)
 
     def while_answering(self, name: str, happening: Happening, /) -> None:
-        """Once, when the vendor has done ``name`` ("POST /v1/refunds") and before its answer, or its loss, is known."""
-        self.meanwhile.setdefault(name, []).append(happening)
+        """Once, when the vendor has done ``name`` and before its answer, or its loss, is known."""
+        self._after.setdefault(name, []).append(happening)
 
     def of(self, name: str, /) -> list[httpx.Request]:
         """The requests of that name so far, in order."""
@@ -67,6 +70,11 @@ class Wire(httpx.AsyncBaseTransport):
     def order(self, *names: str) -> list[str]:
         """Which of these were sent, in the order in which they were."""
         return [name for one in self.sent if (name := _name(one)) in names]
+
+
+async def _next(happenings: dict[str, list[Happening]], request: httpx.Request) -> None:
+    if waiting := happenings.get(_name(request)):
+        await waiting.pop(0)()
 
 
 def _name(request: httpx.Request) -> str:

@@ -25,20 +25,31 @@ async def test_a_payment_under_dispute_is_not_refunded_and_the_team_hears_why() 
         assert "disputed by the payer's bank" in ((await s.case_of()).waits_for or "")
 
 
-async def test_a_dispute_that_the_clinic_won_lets_a_person_send_the_refund_once() -> None:
-    """hyperswitch-control-center#4109: what the bank did not give back is still owed."""
+@pytest.mark.parametrize("webhook", [True, False], ids=["told", "found by asking"])
+async def test_after_a_dispute_that_the_clinic_won_the_refund_by_hand_is_the_cases_own(
+    *, webhook: bool
+) -> None:
+    """hyperswitch-control-center#4109: what the bank did not give back is still owed, and goes back once.
+    Stripe goes on calling such a charge disputed, so a person refunds it there; that is this case's refund.
+    """
     async with scene() as s:
         booking = s.sandbox.add_booking("A-1", paid="120.00", currency="USD")
         dispute = s.stripe.dispute(booking.payments[0].reference)
         case = await s.refunds.handle(s.cancelled())
         s.stripe.close_dispute(dispute, won=True)
-        s.stripe._charge(booking.payments[0].reference)["disputed"] = False
         await s.deliver()
-        case = await s.refunds.resolve(case.case_id, case.tasks[0].task_id, Choice.TRY_AGAIN, by="sam")
+        s.stripe.refund_in_dashboard(booking.payments[0].reference, usd("120"))
+        if webhook:
+            await s.deliver(duplicate=True)
+        else:
+            s.stripe.outbox.clear()
+            await s.refunds.resolve(case.case_id, case.tasks[0].task_id, Choice.TRY_AGAIN, by="sam")
         case = await s.work(case.case_id)
-        assert case.status is CaseStatus.CLOSED
+        assert case.status is CaseStatus.CLOSED, str(case)
+        assert s.wire.of(REFUND) == []
         assert s.moves() == [(12000, "succeeded")]
         assert s.books() == [120]
+        assert s.mails() == ["Your refund of $120.00 is complete"]
 
 
 async def test_a_dispute_after_the_refund_warns_a_person_and_moves_nothing() -> None:

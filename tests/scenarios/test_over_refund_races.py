@@ -21,6 +21,7 @@ from clinicrefund import (
     TaskKind,
 )
 from clinicrefund.journals import SQLiteJournal
+from clinicrefund.testing.faults import Fault
 from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest
 from clinicrefund.testing.stand_ins.google_sheets import GoogleSheetsStandIn
 from clinicrefund.testing.stand_ins.mailgun import MailgunStandIn
@@ -83,6 +84,55 @@ async def test_two_refunds_of_60_on_a_payment_of_100_that_look_at_one_moment_sen
         assert s.sent(one) == usd("60")
         assert s.books() == [60]
         assert sorted(case.status.value for case in cases) == ["closed", "needs_attention"]
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize(
+    "fault", [None, Fault.LOST_BEFORE, Fault.LOST_AFTER], ids=["answered", "lost", "done"]
+)
+async def test_a_refund_that_is_still_on_its_way_counts_for_whoever_looks_meanwhile(
+    fault: Fault | None, tmp_path: Path
+) -> None:
+    """juspay/hyperswitch#13182: what has left and is nowhere to be seen yet is gone from what may be sent."""
+    path = tmp_path / "journal.db"
+    async with scene(*trusting(), journal=SQLiteJournal(path)) as s:
+        one, _ = share_one_payment(s, "100.00", "60.00", "60.00")
+        other = on_the_same_file(s, path)
+
+        async def the_other_visit() -> None:
+            await other.handle(s.cancelled("A-2"))
+
+        s.wire.while_sending(REFUND, the_other_visit)
+        if fault is not None:
+            s.stripe.fail(fault, operation=REFUND)
+        await s.refunds.handle(s.cancelled("A-1"))
+        cases = [await s.work((await s.case_of(f"A-{place}")).case_id) for place in (1, 2)]
+        assert s.sent(one) == usd("60")
+        assert s.books() == [60]
+        assert sorted(case.status.value for case in cases) == ["closed", "needs_attention"]
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize(("share", "kinds"), [("50.00", []), ("60.00", [TaskKind.SHORTAGE])])
+async def test_money_of_our_own_that_leaves_between_two_looks_is_never_taken_for_that_of_others(
+    share: str, kinds: list[TaskKind], tmp_path: Path
+) -> None:
+    """juspay/hyperswitch#13182: the journal was read, then the gateway, and between the two another visit's refund
+    was sent. What the gateway shows of it is our own, and no person is asked about a refund that nobody explains.
+    """
+    path = tmp_path / "journal.db"
+    async with scene(*trusting(), journal=SQLiteJournal(path)) as s:
+        one, *_ = share_one_payment(s, "110.00", "10.00", share, share)
+        await s.refunds.handle(s.cancelled("A-1"))  # so that the payment is known by its name
+        other, look = on_the_same_file(s, path), f"GET /v1/payment_intents/{one.payments[0].reference}"
+
+        async def the_other_visit() -> None:
+            assert (await other.handle(s.cancelled("A-3"))).status is CaseStatus.CLOSED
+
+        s.wire.while_sending(look, the_other_visit)
+        case = await s.work((await s.refunds.handle(s.cancelled("A-2"))).case_id)
+        assert [task.kind for task in case.tasks] == kinds
+        assert s.sent(one) == usd("70" if kinds else "110")
 
 
 @BOTH_LOOPS

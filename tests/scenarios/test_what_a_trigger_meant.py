@@ -61,7 +61,11 @@ async def test_a_move_in_the_calendar_is_no_cancellation_whoever_moves_it(*, by:
     async with scene() as s:
         s.sandbox.add_booking("A-1", paid="120.00", currency="USD")
         calendly(s).reschedule(named(s, "calendly", "invitee"), starts_at=s.clock.now() + 9 * DAY, by=by)
-        assert set(await s.deliver(duplicate=True, reorder=reorder)) == {200}
+        told = list(calendly(s).outbox)
+        assert len(told) == 2
+        for delivery in reversed(told) if reorder else told:  # each is worked on before the next one comes
+            calendly(s).outbox[:] = [delivery]
+            assert set(await s.deliver(duplicate=True)) == {200}
         await s.pass_time(3)
         nothing_happened(s)
         assert s.posts() == []

@@ -156,12 +156,13 @@ async def _may_start(work: Work, step: Step, there: There) -> bool:
     if not _sayable(there, owed):
         await end(work, step, Refused(reason=RefusalReason.UNSUPPORTED))
         return False
-    if state.disputed:
+    outside = book.outside(state)
+    # What others have sent is counted also under a dispute: a charge whose dispute was won is refunded by hand.
+    if state.disputed and (not outside or _asked(work.file.case, step)):
         return await _ask(work, step, TaskKind.DISPUTED, via=step.via)
     if not await _still_cancelled(work, step):
         return False
     open_besides = book.open_besides(step.step_id)
-    outside = book.outside(state)
     if open_besides and (outside or not there.gateway.capabilities.concurrent):
         return await _wait(work, step, there)
     if outside and not _asked(work.file.case, step):
