@@ -14,7 +14,6 @@ from clinicrefund.http.addresses import Base
 from clinicrefund.http.auth import Auth, Authorizer, TokenDesk
 from clinicrefund.http.bound import BoundSession, TokenLine, checked_headers
 from clinicrefund.http.limits import Fleet, Limits, Throttle
-from clinicrefund.http.tokens import MemoryTokenStore
 from clinicrefund.secret import Secret
 
 if TYPE_CHECKING:
@@ -45,7 +44,11 @@ class Session:
     ) -> None:
         self._given = transport
         self._line: Line | None = None
-        self._tokens: TokenStore = MemoryTokenStore() if tokens is None else tokens
+        if tokens is None:
+            from clinicrefund.http.tokens import MemoryTokenStore
+
+            tokens = MemoryTokenStore()
+        self._tokens = tokens
         self._timeout = timeout
         self._clock: Clock = MachineClock() if clock is None else clock
         self._fleet = fleet
