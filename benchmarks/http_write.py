@@ -99,7 +99,7 @@ async def peer(*, url: str, writes: int, at_a_time: int) -> AsyncIterator[AsyncR
 def _sides(at_a_time: int) -> Callable[[Scale], AbstractContextManager[Sides]]:
     @contextmanager
     def sides(scale: Scale) -> Iterator[Sides]:
-        writes = scale.of(500, 200)
+        writes = scale.of(500, 100)
         with (
             serving() as url,
             running("benchmarks.http_write:ours", url=url, writes=writes, at_a_time=at_a_time) as a,

@@ -37,7 +37,7 @@ def _once(module: str) -> tuple[float, float]:
 def _sides(module: str) -> Callable[[Scale], AbstractContextManager[Sides]]:
     @contextmanager
     def sides(scale: Scale) -> Iterator[Sides]:
-        interpreters = scale.of(5, 3)
+        interpreters = scale.of(5, 1)
         yield Sides(ours=_importing(module, interpreters), peer=_importing("stripe", interpreters))
 
     return sides

@@ -100,7 +100,7 @@ async def peer(*, times: int) -> AsyncIterator[AsyncRound]:
 
 @contextmanager
 def _sides(scale: Scale) -> Iterator[Sides]:
-    times = scale.of(5000, 1500)
+    times = scale.of(5000, 800)
     with (
         running("benchmarks.stripe_webhook:ours", times=times) as a,
         running("benchmarks.stripe_webhook:peer", times=times) as b,
