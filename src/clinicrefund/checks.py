@@ -13,6 +13,7 @@ from clinicrefund.errors import InputRefused
 _BETWEEN = "[ .\u00a0\u2010-\u2015-]{1,2}"
 _GROUPS = re.compile(rf"(?<![\w+])(?<!\w-)\d+(?:{_BETWEEN}\d+)*(?!\w|-\w)")
 _GROUP = re.compile(r"\d+")
+_ENDS = (1, 9999)  # of the calendar of `datetime`
 # First digits and lengths of the schemes in use (ISO/IEC 7812): Visa, Mastercard, American Express, Diners, JCB,
 # Discover, UnionPay, Maestro. No wider: record ids of 17 to 19 digits are common, and one in ten passes Luhn.
 _CARD = re.compile(
@@ -34,6 +35,14 @@ def aware(instance: object, attribute: "attrs.Attribute[Any]", value: object, /)
             f"{type(instance).__name__}.{attribute.name} is a naive datetime; "
             "give it a zone, for example datetime.now(UTC) or .replace(tzinfo=ZoneInfo(...))"
         )
+    if value.year in _ENDS:
+        try:
+            value.astimezone(UTC)
+        except OverflowError:
+            raise InputRefused(
+                f"{type(instance).__name__}.{attribute.name} lies outside of the calendar in UTC; "
+                "pass a moment between the years 1 and 9999"
+            ) from None
 
 
 def filled(instance: object, attribute: "attrs.Attribute[Any]", value: object, /) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from clinicrefund.checks import aware, card_numbers, filled, in_utc, mask_card_numbers, no_card_number
 from clinicrefund.errors import InputRefused
+from clinicrefund.triggers import ByContact
 
 
 @attrs.frozen(kw_only=True)
@@ -126,3 +127,11 @@ def test_a_moment_in_utc_is_the_same_moment(moment: datetime, hours: int) -> Non
     there = moment.replace(tzinfo=timezone(timedelta(hours=hours)))
     assert in_utc(there) == there
     assert in_utc(there).utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("written", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_moment_that_no_other_clock_shows_is_refused(written: str) -> None:
+    """A journal keeps moments in UTC."""
+    with pytest.raises(InputRefused, match="outside of the calendar"):
+        ByContact(around=datetime.fromisoformat(written), phone="+15550000001")
+    assert ByContact(around=datetime.fromisoformat("9999-12-31T23:59:59Z"), phone="+15550000001").phone

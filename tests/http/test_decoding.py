@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import FrameType
 
@@ -124,3 +125,33 @@ def test_a_moment_that_is_in_no_calendar_is_unreadable(seconds: int | Decimal) -
 def test_unix_seconds_are_a_moment_in_utc() -> None:
     assert unix_moment(0).isoformat() == "1970-01-01T00:00:00+00:00"
     assert unix_moment(Decimal("1.5")).isoformat() == "1970-01-01T00:00:01.500000+00:00"
+
+
+@attrs.frozen
+class Counted:
+    number: Decimal = Decimal(0)
+    at: datetime | None = None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"number": NaN}',
+        '{"other": Infinity}',
+        '{"number": "NaN"}',
+        '{"number": "-Infinity"}',
+        '{"number": 1e999999}',
+        '{"number": "1e-999999"}',
+        '{"at": "0001-01-01T00:00:00+14:00"}',
+        '{"at": "9999-12-31T23:59:59-12:00"}',
+    ],
+)
+def test_what_nothing_is_counted_in_is_unreadable(body: str) -> None:
+    with pytest.raises(Unreadable):
+        structure(body, Counted)
+
+
+def test_the_ends_of_the_calendar_are_moments_where_every_clock_shows_them() -> None:
+    """One vendor writes the first of them for what has not happened."""
+    read = structure('{"number": 1e40, "at": "0001-01-01T00:00:00Z"}', Counted)
+    assert read == Counted(number=Decimal("1e40"), at=datetime(1, 1, 1, tzinfo=UTC))

@@ -154,7 +154,7 @@ def truth(value: object, /) -> bool:
 
 def moment(written: str, form: str, zone: ZoneInfo, /) -> datetime | None:
     """A wall-clock time of that zone, in UTC; None where it cannot be read."""
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         return datetime.strptime(written, form).replace(tzinfo=zone).astimezone(UTC)
     return None
 
@@ -200,6 +200,6 @@ def listing(reply: HttpReply, shape: type[_T], /) -> Listing[_T]:
     total = text(named.get("totalcount"))
     return Listing(
         rows=[shape(**{name: row.get(name) for name in names}) for row in rows],
-        total=int(total) if total.isdecimal() else 0,
+        total=int(total) if total.isdecimal() and len(total) < 10 else 0,
         next=text(named.get("next")),
     )

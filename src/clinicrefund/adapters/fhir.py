@@ -10,6 +10,7 @@ Not covered: finding a visit by a business identifier, freeing its Slot, ChargeI
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -352,7 +353,9 @@ def _recorded(found: _Reconciliation) -> Outcome:
 def _today(reply: HttpReply, visit: Visit) -> str:
     """The day it is, by the server's clock: the order does not say."""
     told = reply.header("date")
-    at = parsedate_to_datetime(told) if told else visit.touched_at
+    at = visit.touched_at
+    with suppress(ValueError, TypeError):
+        at = parsedate_to_datetime(told) if told else at
     if at is None:
         raise reply.unreadable("the server tells no time")
     return at.astimezone(UTC).date().isoformat()

@@ -226,7 +226,7 @@ class HubSpotLogger:
             entries = self._read(reply, _Entries)
             entries.check(reply)
             found += [entry for entry in entries.results if case_mark(record) in entry.text(kind)]
-        return sorted(found, key=lambda entry: int(entry.id))
+        return sorted(found, key=lambda entry: (len(entry.id), entry.id))  # ids are numbers, as text
 
     def _read(self, reply: HttpReply, shape: type[_T]) -> _T:
         if reply.status == 403:

@@ -1,12 +1,13 @@
 """What QuickBooks answers, for `clinicrefund.adapters.quickbooks`: documents, named as on the wire, and faults."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 
 import attrs
 
-from clinicrefund.http import HttpReply
+from clinicrefund.http import HttpReply, Unreadable, structure_value
 from clinicrefund.orders import LedgerEntry
 from clinicrefund.outcomes import Done, Outcome, RefusalReason, Refused, Unknown
 
@@ -187,12 +188,19 @@ def refusal(code: str, /) -> Outcome:
     return Refused(reason=reason, code=code)
 
 
+def _moment(created: str) -> datetime | None:
+    """When it was made; None where that cannot be read, which is no reason to doubt that it was."""
+    with suppress(Unreadable):
+        return structure_value(created, datetime)
+    return None
+
+
 def _outcome(document: Receipt | Journal, amount: Decimal, entry: LedgerEntry) -> Outcome:
     currency = document.CurrencyRef.value if document.CurrencyRef else entry.amount.currency
     if amount != entry.amount.to_decimal() or currency != entry.amount.currency:
         return Unknown(why=f"QuickBooks document {document.Id} of this step has another amount or currency")
     match document.MetaData.get("CreateTime"):
         case str(created):
-            return Done(reference=document.Id, at=datetime.fromisoformat(created))
+            return Done(reference=document.Id, at=_moment(created))
         case _:
             return Done(reference=document.Id)

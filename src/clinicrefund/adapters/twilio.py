@@ -17,7 +17,8 @@ Not covered: redacting and scheduling, pictures, WhatsApp, content templates, we
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from email.utils import mktime_tz, parsedate_tz
 from hashlib import sha256
 from typing import Self
@@ -27,7 +28,8 @@ import attrs
 
 from clinicrefund.checks import filled
 from clinicrefund.errors import ConfigurationError, RateLimited
-from clinicrefund.http import Basic, HttpCall, HttpReply, Limits, Session
+from clinicrefund.http import Basic, HttpCall, HttpReply, Limits, Session, Unreadable
+from clinicrefund.http.decoding import unix_moment
 from clinicrefund.http.forms import form_pairs
 from clinicrefund.http.signatures import verify_hmac
 from clinicrefund.model import Channel
@@ -288,7 +290,9 @@ def _outcome(message: _Message) -> Outcome:
 
 def _moment(text: str | None) -> datetime | None:
     parts = parsedate_tz(text or "")
-    return datetime.fromtimestamp(mktime_tz(parts), UTC) if parts and parts[9] is not None else None
+    with suppress(ValueError, OverflowError, Unreadable):
+        return unix_moment(mktime_tz(parts)) if parts and parts[9] is not None else None
+    return None
 
 
 def _refusal(reply: HttpReply) -> Outcome:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_MOST_DIGITS = 40
 _MOST_PLACES = 3
 """Where more does not fit, the rest is not looked at: each misfit costs far more than a value that fits."""
 
@@ -25,10 +26,15 @@ class Unreadable(ClinicRefundError):
 def structure(body: bytes | str, shape: type[_T], /) -> _T:
     """The JSON text as ``shape``. Unknown keys are ignored; a missing or misfit one raises `Unreadable`."""
     try:
-        value = json.loads(body, parse_float=Decimal)
+        value = json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise Unreadable("the body is not JSON") from None
     return structure_value(value, shape)
+
+
+def _no_constant(name: str) -> None:
+    """``NaN`` and ``Infinity``, which Python reads and JSON (RFC 8259, 6) does not have."""
+    raise ValueError(name)
 
 
 def structure_value(value: object, shape: type[_T], /) -> _T:
@@ -148,11 +154,16 @@ def _truth(value: Any, _: object) -> bool:
 def _number(value: Any, _: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         raise TypeError("not a number")
-    return Decimal(value)
+    number = Decimal(value)
+    # A few letters can stand for a million digits, which everything that counts with them would have to write out.
+    if not number.is_finite() or abs(number.adjusted()) > _MOST_DIGITS:
+        raise ValueError("not a number that anything here is counted in")
+    return number
 
 
 def _moment(value: Any, _: object) -> datetime:
     moment = datetime.fromisoformat(_text(value, str))
     if moment.utcoffset() is None:
         raise ValueError("no zone")
+    moment.astimezone(UTC)  # at the ends of the calendar there are moments that no other clock shows
     return moment
