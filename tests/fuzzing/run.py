@@ -61,9 +61,9 @@ async def _play(seed: int, numbers: Sequence[int], tell: Callable[[int], None]) 
     stages = [await stage(platform) for platform in PLATFORMS]
     sources = await targets(stages)
     kinds: Sequence[tuple[str, Sequence[Any], int]] = (
-        ("delivery", sources, 72),
+        ("delivery", sources, 62),
         ("receiver", doors(stages, sources), 8),
-        ("answer", await readings(stages), 20),
+        ("answer", await readings(stages), 30),
     )
     answers, platforms, findings = Counter[str](), Counter[str](), list[Finding]()
     started = time.perf_counter()
