@@ -102,6 +102,17 @@ async def test_a_currency_is_sent_in_its_own_smallest_unit(
         assert s.rows() == [("closed", paid)]
 
 
+@pytest.mark.parametrize("platform", ["stripe", "paypal", "square"])
+@pytest.mark.parametrize(("currency", "paid"), [("JPY", "500"), ("USD", "500.00")])
+async def test_every_gateway_gets_the_amount_as_it_wants_it(platform: str, currency: str, paid: str) -> None:
+    """antiwork/gumroad#3749: one gateway counts in units, the next in hundredths, a third in decimals."""
+    async with scene(platform, "mailgun") as s:
+        booking = s.sandbox.add_booking("A-1", paid=paid, currency=currency)
+        assert (await s.work((await s.refunds.handle(s.cancelled())).case_id)).status is CaseStatus.CLOSED
+        assert s.sandbox.state(platform).refunded(booking.payments[0].reference) == Money.of(paid, currency)
+        assert s.count(platform, "refunds") == 1
+
+
 async def test_half_of_an_odd_number_of_yen_is_whole_yen() -> None:
     """antiwork/gumroad#3749: what has no fractions gets none by a percentage."""
     async with scene("stripe", "mailgun", change=policy(default=Percent(50))) as s:

@@ -1,5 +1,7 @@
 """The payer's bank takes the money back while the clinic gives it back (rows 9 and 10): nobody is paid twice."""
 
+from typing import Any, cast
+
 import pytest
 
 from clinicrefund import CaseStatus, Choice, TaskKind
@@ -23,6 +25,19 @@ async def test_a_payment_under_dispute_is_not_refunded_and_the_team_hears_why() 
         assert (s.books(), s.mails()) == ([], [])
         assert len(s.posts()) == 1
         assert "disputed by the payer's bank" in ((await s.case_of()).waits_for or "")
+
+
+@pytest.mark.parametrize("platform", ["paypal", "square"])
+async def test_a_payment_under_dispute_is_not_refunded_at_any_gateway(platform: str) -> None:
+    """hyperswitch-control-center#4109: where a gateway shows a dispute only in its refusal, that is enough."""
+    async with scene(platform, "quickbooks", "athenahealth", "mailgun", "google_sheets") as s:
+        booking = s.sandbox.add_booking("A-1", paid="120.00", currency="USD")
+        gateway = cast("Any", s.sandbox.state(platform))
+        gateway.dispute(booking.payments[0].reference)
+        case = await s.work((await s.refunds.handle(s.cancelled())).case_id, days=8)
+        assert case.status is CaseStatus.NEEDS_ATTENTION
+        assert gateway.refunded(booking.payments[0].reference) == usd("0")
+        assert (s.books(), s.mails()) == ([], [])
 
 
 @pytest.mark.parametrize("webhook", [True, False], ids=["told", "found by asking"])

@@ -8,6 +8,7 @@ from clinicrefund import CaseStatus, Choice, Percent, TaskKind
 from clinicrefund.testing.faults import Fault
 from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest
 from clinicrefund.testing.stand_ins.mailgun import MailgunStandIn
+from clinicrefund.testing.stand_ins.paypal import PayPalStandIn
 from clinicrefund.testing.stand_ins.quickbooks import QuickBooksStandIn
 from clinicrefund.testing.stand_ins.square import SquareStandIn
 
@@ -188,6 +189,22 @@ async def test_a_key_that_is_in_use_is_waited_for_under_the_same_key() -> None:
         assert len({one.headers["idempotency-key"] for one in s.wire.of(REFUND)}) == 1
         assert s.sent(booking) == usd("120")
         assert s.moves() == [(12000, "succeeded")]
+
+
+async def test_a_request_that_paypal_is_still_working_on_is_waited_for() -> None:
+    """beam-community/stripity-stripe#564, in PayPal's words for it."""
+    async with scene("paypal", *REST) as s:
+        booking = s.sandbox.add_booking("A-1", paid="120.00", currency="USD")
+        paypal = s.sandbox.state("paypal")
+        assert isinstance(paypal, PayPalStandIn)
+        paypal.requests_in_progress = EveryKey()
+        case = await s.refunds.handle(s.cancelled())
+        assert (case.status, case.tasks, s.mails()) == (CaseStatus.RUNNING, (), [])
+        paypal.requests_in_progress = set()
+        case = await s.work(case.case_id)
+        assert case.status is CaseStatus.CLOSED
+        assert s.count("paypal", "refunds") == 1
+        assert paypal.refunded(booking.payments[0].reference) == usd("120")
 
 
 async def test_the_first_request_that_ends_while_we_wait_is_adopted() -> None:

@@ -183,15 +183,18 @@ class Intake:
         values: Mapping[str, str],
         *,
         booking: Booking | None = None,
+        matter: str | None = None,
     ) -> str:
-        """Opens a question for a person; returns its case's id."""
-        name, now = question_id(clinic.clinic_id, delivery_id(trigger)), self.clock.now()
+        """Opens a question for a person; returns its case's id. ``matter`` names what several deliveries may tell of,
+        so that it is asked once; without it each delivery is a matter of its own.
+        """
+        name, now = question_id(clinic.clinic_id, matter or delivery_id(trigger)), self.clock.now()
         opened = CaseOpened(
             case_id=name, clinic_id=clinic.clinic_id, appointment_id=None, episode=0, trigger=trigger, at=now
         )
         try:
             await self._open(clinic, opened, booking, delivery, (kind, values))
-        except JournalConflict:  # asked already, by another worker
+        except JournalConflict:  # asked already: by another worker, or of another delivery
             await commit(self.journal, await self.worked(delivery, name)())
         return name
 

@@ -23,6 +23,7 @@ from clinicrefund.case.payment import RefundsTold, ReservationSpent
 from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Audience
 from clinicrefund.clinic import Clinic
+from clinicrefund.digest import digest
 from clinicrefund.errors import CommandRefused, InputRefused
 from clinicrefund.model import Channel
 from clinicrefund.outcomes import Done, Refused
@@ -198,9 +199,11 @@ class Reports:
             await self._worked(delivery)  # a payment that is none of the host's visits
             return ()
         booking = bookings[0] if len(bookings) == 1 else None
+        # A gateway tells of one refund more than once, as it moves on.
         case_id = await self.intake.ask(
-            clinic, report, delivery, TaskKind.OUTSIDE_REFUND, values, booking=booking
-        )
+            clinic, report, delivery, TaskKind.OUTSIDE_REFUND, values, booking=booking,
+            matter=digest("outside refund", gateway, report.reference),
+        )  # fmt: skip
         return (Poke(case_id=case_id),)
 
     async def _counted(self, clinic: Clinic, report: RefundReported, delivery: Stream) -> Poke | None:
