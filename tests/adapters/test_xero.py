@@ -30,6 +30,7 @@ from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused
 from clinicrefund.testing import Fault, Sandbox, SandboxReply, SandboxRequest, check_ledger
 from clinicrefund.testing.numbers import exact_json
 from clinicrefund.testing.stand_ins.xero import FIRST_REFRESH_TOKEN, TENANT, XeroStandIn
+from clinicrefund.testing.stand_ins.xero_desk import GATEWAY_CONTACT
 from clinicrefund.testing.stand_ins.xero_shapes import invalid, malformed
 
 from .recording import Recording
@@ -635,11 +636,85 @@ async def test_a_reversal_of_nothing_is_refused_and_never_found(books: Books, re
 
 
 @pytest.mark.anyio
-async def test_a_fee_that_is_lost_was_booked_with_the_payment_and_is_not_booked_again(books: Books) -> None:
+async def test_without_an_account_for_fees_none_is_asked_for_and_none_is_booked(books: Books) -> None:
     fee = entry(kind=EntryKind.LOST_FEE)
+    assert not books.ledger.capabilities.fees
     assert await books.ledger.post_entry(fee) == Refused(reason=RefusalReason.UNSUPPORTED, code="lost_fee")
     assert await books.ledger.find_entry(fee, reference=None) is None
     assert books.xero.requests == []
+
+
+FEE = entry(step_id="e" * 40, key="f" * 40, kind=EntryKind.LOST_FEE, amount=Money.of("4.35", "USD"))
+
+
+def with_fees(books: Books, **changes: Any) -> XeroLedger:
+    config = attrs.evolve(CONFIG, **{"fee_account": "404", "fee_contact": GATEWAY_CONTACT, **changes})
+    return XeroLedger(config, books.sandbox.session())
+
+
+@pytest.mark.anyio
+async def test_a_fee_is_money_spent_from_the_account_that_refunds_leave(books: Books) -> None:
+    ledger = with_fees(books)
+    assert ledger.capabilities.fees
+    outcome = await ledger.post_entry(FEE)
+    (spent,) = books.xero.books.spendings.values()
+    assert outcome == Done(reference=spent["BankTransactionID"])
+    request, body = books.xero.body("BankTransactions")
+    assert request.header("idempotency-key") == "f" * 40 + "-f"
+    assert (body["Type"], body["Date"], body["BankAccount"]) == ("SPEND", "2026-03-02", {"Code": "090"})
+    assert body["Contact"] == {"ContactID": GATEWAY_CONTACT}
+    assert [(one["AccountCode"], one["UnitAmount"]) for one in body["LineItems"]] == [
+        ("404", Decimal("4.35"))
+    ]
+    assert books.xero.notes() == []
+    assert await ledger.find_entry(FEE, reference=None) == outcome
+    assert await ledger.find_entry(FEE, reference=spent["BankTransactionID"]) == outcome
+
+
+@pytest.mark.anyio
+async def test_a_fee_is_found_among_many_of_its_day_unless_somebody_deleted_it(books: Books) -> None:
+    ledger = with_fees(books)
+    for number in range(101):
+        another = {"Type": "SPEND", "Date": "2026-03-02", "Reference": f"rent {number}", "LineItems": []}
+        books.xero.books.spend(another, books.sandbox.clock.now())
+    assert await ledger.find_entry(FEE, reference=None) is None
+    outcome = await ledger.post_entry(FEE)
+    assert isinstance(outcome, Done)
+    assert await ledger.find_entry(FEE, reference=None) == outcome
+    other = attrs.evolve(FEE, amount=Money.of("5", "USD"))
+    assert isinstance(await ledger.find_entry(other, reference=None), Unknown)
+    books.xero.books.spendings[str(outcome.reference)]["Status"] = "DELETED"
+    assert await ledger.find_entry(FEE, reference=None) is None
+    assert await ledger.find_entry(FEE, reference=outcome.reference) is None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"fee_account": "999"}, RefusalReason.NOT_FOUND),
+        ({"refund_account": "880"}, RefusalReason.NOT_FOUND),
+        ({"fee_contact": "nobody"}, RefusalReason.OTHER),
+    ],
+    ids=["no such account", "no bank account", "no such contact"],
+)
+async def test_a_fee_that_cannot_be_booked_so_is_refused(
+    books: Books, changes: dict[str, str], reason: RefusalReason
+) -> None:
+    outcome = await with_fees(books, **changes).post_entry(FEE)
+    assert outcome == Refused(reason=reason, code="10")
+    assert books.xero.books.spendings == {}
+
+
+@pytest.mark.anyio
+async def test_a_fee_in_a_currency_of_three_decimals_is_refused(books: Books) -> None:
+    dinars = attrs.evolve(FEE, amount=Money.of("1.234", "KWD"))
+    assert await with_fees(books).post_entry(dinars) == Refused(reason=RefusalReason.UNSUPPORTED, code="KWD")
+
+
+def test_fees_need_an_account_and_whom_it_is_paid_to() -> None:
+    with pytest.raises(ConfigurationError, match="fee_contact"):
+        attrs.evolve(CONFIG, fee_account="404")
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------
@@ -827,6 +902,13 @@ async def test_a_custom_connection_needs_no_consent(books: Books) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_custom_connection_that_books_fees_asks_for_their_scope_too(books: Books) -> None:
+    assert isinstance(await with_fees(books, refresh_token=None).post_entry(FEE), Done)
+    form = books.xero.sent("POST /connect/token").form()
+    assert form["scope"] == f"{SCOPE} accounting.banktransactions"
+
+
+@pytest.mark.anyio
 async def test_scopes_of_another_time_are_refused_credentials(books: Books) -> None:
     config = attrs.evolve(CONFIG, refresh_token=None, scope="accounting.transactions")
     with pytest.raises(CredentialsRefused, match="invalid_scope"):
@@ -857,6 +939,10 @@ def test_the_environment_gives_all_or_nothing() -> None:
     assert config is not None
     assert (config.tenant, config.client_secret.reveal(), config.refresh_token) == (TENANT, "hidden", None)
     assert "hidden" not in repr(config)
+    fees = {"XERO_FEE_ACCOUNT": "404", "XERO_FEE_CONTACT": GATEWAY_CONTACT}
+    with_fees = XeroConfig.from_env({**ENVIRONMENT, **fees})
+    assert with_fees is not None
+    assert (with_fees.fee_account, with_fees.fee_contact) == ("404", GATEWAY_CONTACT)
     with pytest.raises(ConfigurationError, match="XERO_TENANT"):
         XeroConfig.from_env({**ENVIRONMENT, "XERO_TENANT": ""})
 
@@ -878,7 +964,7 @@ def test_only_a_clinics_own_books_are_live() -> None:
 
 
 def test_every_key_with_its_mark_fits_into_an_idempotency_key() -> None:
-    assert XeroLedger.capabilities.key_length + len("-c1") <= 128
+    assert XeroLedger(CONFIG, Session()).capabilities.key_length + len("-c1") <= 128
 
 
 # ---- every promise of the port ---------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from xero_python.accounting import (
     AccountingApi,
     Allocation,
     Allocations,
+    BankTransaction,
+    BankTransactions,
     Contact,
     Contacts,
     CreditNote,
@@ -40,6 +42,7 @@ from clinicrefund.testing.stand_ins.xero import (
     TENANT,
     XeroStandIn,
 )
+from clinicrefund.testing.stand_ins.xero_desk import GATEWAY_CONTACT
 
 from .conftest import Serve
 
@@ -198,3 +201,25 @@ def test_another_organisation_is_refused(accounting: Any) -> None:
     with pytest.raises(HTTPStatusException) as refused:
         accounting.get_organisations("another")
     assert refused.value.status == 403
+
+
+def test_a_fee_is_money_spent_that_is_found_by_its_day(accounting: Any, stand_in: XeroStandIn) -> None:
+    line = LineItem(description="Fee", quantity=1, unit_amount=4.35, account_code="404")
+    spent = BankTransaction(
+        type="SPEND",
+        contact=Contact(contact_id=GATEWAY_CONTACT),
+        bank_account=Account(code="090"),
+        line_amount_types=LineAmountTypes.NOTAX,
+        line_items=[line],
+        date=date(2026, 3, 2),
+        reference="step re_1",
+    )
+    made = accounting.create_bank_transactions(TENANT, BankTransactions(bank_transactions=[spent]))
+    (kept,) = made.bank_transactions
+    assert (kept.status, kept.total) == ("AUTHORISED", Decimal("4.35"))
+    for day, found in ((2, [kept.bank_transaction_id]), (3, [])):
+        where = f'Type=="SPEND" AND Date>=DateTime(2026,03,{day:02}) AND Date<=DateTime(2026,03,{day:02})'
+        listed = accounting.get_bank_transactions(TENANT, where=where, page=1).bank_transactions
+        assert [one.bank_transaction_id for one in listed] == found
+    assert accounting.get_bank_transactions(TENANT, where='Reference=="step re_1"').bank_transactions == []
+    assert len(stand_in.spendings()) == 1

@@ -41,7 +41,7 @@ FEE = usd("5")
 LOWER = "PUT /epay/api/v1/epay/changeAmount/{id}"
 JOURNAL = "POST /v3/company/{realm}/journalentry"
 LEDGERS = tuple(name for name in every_platform() if Sandbox.of(name).adapters(name).ledgers)
-TAKES_FEES = {"concur", "freshbooks", "quickbooks"}
+TAKES_FEES = {"concur", "freshbooks", "quickbooks", "xero"}
 
 
 @attrs.frozen

@@ -7,8 +7,10 @@ https://developer.xero.com/documentation/api/accounting/creditnotes (and ``/paym
 Each write is a part of its own, and each can be taken up where the one before ended: the note is found by its number,
 and what is still open of it says what is missing.
 
-Not covered: fees that a gateway keeps (`EntryKind.LOST_FEE`: they were booked with the payment and stay where they
-are), tracking categories, exchange rates (Xero's own), history notes, webhooks.
+What a gateway takes for a refund is money spent from the same account, where the clinic names an account for it.
+
+Not covered: the fee of the payment itself (it was booked with the payment and stays where it is), tracking categories,
+exchange rates (Xero's own), history notes, webhooks.
 """
 
 import os
@@ -16,8 +18,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from hashlib import sha256
-from typing import Self, TypeVar
-from urllib.parse import quote
+from typing import Self
 
 import attrs
 
@@ -33,29 +34,30 @@ from clinicrefund.adapters.xero_answers import (
     Payments,
     problem_of,
 )
+from clinicrefund.adapters.xero_calls import ask, get, segment, write
+from clinicrefund.adapters.xero_fees import FeeBook
 from clinicrefund.case.status import EntryKind
 from clinicrefund.checks import filled
 from clinicrefund.currencies import EXPONENTS
 from clinicrefund.environment import needed
-from clinicrefund.errors import CredentialsRefused, Unavailable
+from clinicrefund.errors import ConfigurationError
 from clinicrefund.http import ClientCredentials, HttpCall, Limits, RefreshToken, Session
 from clinicrefund.model import Patient
 from clinicrefund.orders import LedgerEntry
 from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
-from clinicrefund.ports import Capabilities, Lookup
+from clinicrefund.ports import LedgerCapabilities, Lookup
 from clinicrefund.secret import Secret, optional_secret, secret
 
 BASE_URL = "https://api.xero.com/api.xro/2.0"
 TOKEN_URL = "https://identity.xero.com/connect/token"  # noqa: S105 - an address
 SCOPE = "accounting.invoices accounting.payments accounting.contacts"
+FEE_SCOPE = "accounting.banktransactions"
 
 _NUMBER_TAKEN = "must be unique"
 _NAME_TAKEN = "already assigned to another contact"
 _NOTHING_LEFT = "amount exceeds the amount outstanding"
 _NOT_ALLOCABLE = ("already been paid off", "greater than amount outstanding", "incorrect invoice type")
 _CONTACT_PARTS = ("create_contact", "create_contact_by_other_name")  # one operation is one part of a step
-
-_T = TypeVar("_T")
 
 
 @attrs.frozen(kw_only=True)
@@ -65,8 +67,9 @@ class XeroConfig:
 
     ``refresh_token``: of the clinic's consent with ``offline_access``; it rotates with every use, so the session needs
     a lasting `clinicrefund.TokenStore`. None: the app is a custom connection. ``scope`` is asked for there alone; apps
-    from before March 2026 have other ones. ``line_amounts`` is ``NoTax`` or ``Inclusive``, then with ``tax_type``.
-    ``demo``: the organisation is Xero's demo company.
+    from before March 2026 have other ones. ``fee_account``: code of the expense account for what a gateway takes for a
+    refund, and ``fee_contact`` the id of the contact that gets it; without them no fee is booked. ``line_amounts`` is
+    ``NoTax`` or ``Inclusive``, then with ``tax_type``. ``demo``: the organisation is Xero's demo company.
     """
 
     client_id: str = attrs.field(validator=filled)
@@ -75,12 +78,18 @@ class XeroConfig:
     income_account: str = attrs.field(validator=filled)
     refund_account: str = attrs.field(validator=filled)
     refresh_token: Secret | None = attrs.field(default=None, converter=optional_secret)
+    fee_account: str | None = None
+    fee_contact: str | None = None
     scope: str = SCOPE
     line_amounts: str = "NoTax"
     tax_type: str | None = None
     demo: bool = False
     base_url: str = BASE_URL
     token_url: str = TOKEN_URL
+
+    def __attrs_post_init__(self) -> None:
+        if (self.fee_account is None) is not (self.fee_contact is None):
+            raise ConfigurationError("XeroConfig needs both fee_account and fee_contact, or neither")
 
     @property
     def live(self) -> bool:
@@ -90,7 +99,8 @@ class XeroConfig:
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, /) -> Self | None:
         """From ``XERO_CLIENT_ID`` and, with the same beginning, ``_CLIENT_SECRET``, ``_TENANT``, ``_INCOME_ACCOUNT``,
-        ``_REFUND_ACCOUNT``; perhaps ``_REFRESH_TOKEN``, ``_SCOPE``, ``_DEMO=1``. None without the first.
+        ``_REFUND_ACCOUNT``; perhaps ``_REFRESH_TOKEN``, ``_FEE_ACCOUNT`` with ``_FEE_CONTACT``, ``_SCOPE``,
+        ``_DEMO=1``. None without the first.
         """
         names = ("client_id", "client_secret", "tenant", "income_account", "refund_account")
         if (values := needed(env, "XERO", names)) is None:
@@ -98,6 +108,8 @@ class XeroConfig:
         return cls(
             **values,
             refresh_token=env.get("XERO_REFRESH_TOKEN") or None,
+            fee_account=env.get("XERO_FEE_ACCOUNT") or None,
+            fee_contact=env.get("XERO_FEE_CONTACT") or None,
             scope=env.get("XERO_SCOPE") or SCOPE,
             demo=env.get("XERO_DEMO") == "1",
         )
@@ -112,14 +124,17 @@ class XeroLedger:
     """
 
     platform = "xero"
-    capabilities = Capabilities(
-        lookup=Lookup.ABSENCE,
-        visible_after=timedelta(seconds=120),  # not published; Xero itself refuses a number, or a sum, twice
-        key_length=100,  # a key has 128 characters, and each part of a write adds its mark
-    )
 
     def __init__(self, config: XeroConfig, session: Session, /) -> None:
         self.live = config.live
+        self.capabilities = LedgerCapabilities(
+            lookup=Lookup.ABSENCE,
+            visible_after=timedelta(
+                seconds=120
+            ),  # not published; Xero itself refuses a number, or a sum, twice
+            key_length=100,  # a key has 128 characters, and each part of a write adds its mark
+            fees=config.fee_account is not None,
+        )
         self._config = config
         self.session = session.bind(
             self.platform,
@@ -128,6 +143,14 @@ class XeroLedger:
             auth=_grant(config),
             limits=Limits(per_second=0.9, burst=20, concurrent=5),  # of 60 a minute and 5 at once
         )
+        self._fees = None
+        if config.fee_account is not None and config.fee_contact is not None:
+            self._fees = FeeBook(
+                session=self.session,
+                bank=config.refund_account,
+                account=config.fee_account,
+                contact=config.fee_contact,
+            )
 
     async def post_entry(self, entry: LedgerEntry, /) -> Outcome:
         match entry.kind:
@@ -135,6 +158,8 @@ class XeroLedger:
                 return await self._book(entry)
             case EntryKind.REVERSAL:
                 return await self._take_back(entry)
+            case EntryKind.LOST_FEE if self._fees is not None:
+                return await self._fees.book(entry)
             case EntryKind.LOST_FEE:
                 return Refused(reason=RefusalReason.UNSUPPORTED, code="lost_fee")
 
@@ -142,6 +167,8 @@ class XeroLedger:
         if entry.kind is EntryKind.REFUND:
             note = await (self._note(reference) if reference else self._numbered(entry))
             return None if note is None or note.Status in GONE else note.outcome(entry)
+        if entry.kind is EntryKind.LOST_FEE and self._fees is not None:
+            return await self._fees.find(entry, reference)
         if entry.kind is EntryKind.REVERSAL and entry.reverses is not None:
             note = await self._note(entry.reverses)
             return Done(reference=entry.reverses) if note is not None and note.Status in GONE else None
@@ -152,7 +179,7 @@ class XeroLedger:
             return Refused(reason=RefusalReason.UNSUPPORTED, code=entry.amount.currency)
         invoice = None
         if (named := _reference(entry, "invoice")) is not None:
-            invoice = (await self._ask(_get(f"Invoices/{_segment(named)}"), Invoices)).first
+            invoice = (await ask(self.session, get(f"Invoices/{segment(named)}"), Invoices)).first
             if invoice is None:
                 return Refused(reason=RefusalReason.NOT_FOUND, code="invoice")
         note = await self._numbered(entry) or await self._create(entry, invoice)
@@ -238,30 +265,23 @@ class XeroLedger:
         return Unknown(why="Xero says the contact's name is taken, and does not show by whom")
 
     async def _contact_of(self, number: str) -> Contact | None:
-        return (await self._ask(_get(f"Contacts/{_segment(number)}"), Contacts)).first
+        return (await ask(self.session, get(f"Contacts/{segment(number)}"), Contacts)).first
 
     async def _note(self, reference: str) -> Note | None:
-        return (await self._ask(_get(f"CreditNotes/{_segment(reference)}"), Notes)).first
+        return (await ask(self.session, get(f"CreditNotes/{segment(reference)}"), Notes)).first
 
     async def _numbered(self, entry: LedgerEntry) -> Note | None:
         where = f'CreditNoteNumber=="{_number(entry)}" AND Type=="ACCRECCREDIT"'
-        return (await self._ask(_get("CreditNotes", where=where, page="1"), Notes)).standing(_number(entry))
+        return (await ask(self.session, get("CreditNotes", where=where, page="1"), Notes)).standing(
+            _number(entry)
+        )
 
     async def _of_contact(self, entry: LedgerEntry, contact: str) -> Note | None:
         """For filters by a document's fields, which are known to match nothing at times."""
         day = entry.on.date()
         where = f'Contact.ContactID==guid("{contact}") AND Date>=DateTime({day:%Y,%m,%d})'
-        return (await self._ask(_get("CreditNotes", where=where, page="1"), Notes)).standing(_number(entry))
-
-    async def _ask(self, call: HttpCall, shape: type[_T]) -> _T:
-        reply = await self.session.send(call)
-        if reply.ok:
-            return reply.into(shape)
-        if reply.status == 404 and not call.query:  # a document; a list that is gone proves nothing absent
-            return shape()
-        refused = CredentialsRefused if reply.status == 403 else Unavailable
-        raise refused(
-            "a question was refused", platform=self.platform, operation=call.operation, status=reply.status
+        return (await ask(self.session, get("CreditNotes", where=where, page="1"), Notes)).standing(
+            _number(entry)
         )
 
 
@@ -270,11 +290,12 @@ class XeroLedger:
 
 def _grant(config: XeroConfig) -> ClientCredentials | RefreshToken:
     if config.refresh_token is None:
+        fees = config.fee_account is not None and config.scope == SCOPE
         return ClientCredentials(
             token_url=config.token_url,
             client_id=config.client_id,
             client_secret=config.client_secret,
-            scope=config.scope,
+            scope=f"{config.scope} {FEE_SCOPE}" if fees else config.scope,
         )
     return RefreshToken(
         account=f"xero:{config.tenant}",
@@ -303,7 +324,7 @@ def _create_note(config: XeroConfig, entry: LedgerEntry, contact: str) -> HttpCa
         "LineAmountTypes": config.line_amounts,
         "LineItems": [line | ({"TaxType": config.tax_type} if config.tax_type else {})],
     }
-    return _write("PUT", "CreditNotes", "create_credit_note", {"CreditNotes": [note]}, f"{entry.key}-n")
+    return write("PUT", "CreditNotes", "create_credit_note", {"CreditNotes": [note]}, f"{entry.key}-n")
 
 
 def _allocate(note: Note, invoice: Invoice, share: Decimal, entry: LedgerEntry) -> HttpCall:
@@ -312,8 +333,8 @@ def _allocate(note: Note, invoice: Invoice, share: Decimal, entry: LedgerEntry) 
         "Amount": share,
         "Date": entry.on.date().isoformat(),
     }
-    path = f"CreditNotes/{_segment(note.CreditNoteID)}/Allocations"
-    return _write("PUT", path, "allocate_credit_note", {"Allocations": [part]}, f"{entry.key}-a")
+    path = f"CreditNotes/{segment(note.CreditNoteID)}/Allocations"
+    return write("PUT", path, "allocate_credit_note", {"Allocations": [part]}, f"{entry.key}-a")
 
 
 def _pay_out(config: XeroConfig, note: Note, amount: Decimal, entry: LedgerEntry) -> HttpCall:
@@ -324,46 +345,30 @@ def _pay_out(config: XeroConfig, note: Note, amount: Decimal, entry: LedgerEntry
         "Amount": amount,
         "Reference": entry.refund_reference or entry.payment_reference,
     }
-    return _write("PUT", "Payments", "pay_out_credit_note", {"Payments": [payment]}, f"{entry.key}-p")
+    return write("PUT", "Payments", "pay_out_credit_note", {"Payments": [payment]}, f"{entry.key}-p")
 
 
 def _create_contact(entry: LedgerEntry, name: str, number: str, part: int) -> HttpCall:
     contact = {"Name": name, "ContactNumber": number}
-    return _write("PUT", "Contacts", _CONTACT_PARTS[part], {"Contacts": [contact]}, f"{entry.key}-c{part}")
+    return write("PUT", "Contacts", _CONTACT_PARTS[part], {"Contacts": [contact]}, f"{entry.key}-c{part}")
 
 
 def _undo(note: Note, entry: LedgerEntry) -> Sequence[HttpCall]:
     """In this order: a note that is paid out or allocated cannot be voided."""
-    path = f"CreditNotes/{_segment(note.CreditNoteID)}"
+    path = f"CreditNotes/{segment(note.CreditNoteID)}"
     deleted, voided = {"Status": "DELETED"}, {"CreditNotes": [{"Status": "VOIDED"}]}
     key = entry.key
     return (
         *(
-            _write("POST", f"Payments/{_segment(one.PaymentID)}", "delete_payment", deleted, f"{key}-p")
+            write("POST", f"Payments/{segment(one.PaymentID)}", "delete_payment", deleted, f"{key}-p")
             for one in note.Payments
         ),
         *(
-            _write(
-                "DELETE", f"{path}/Allocations/{_segment(one.AllocationID)}", "delete_allocation", None, key
-            )
+            write("DELETE", f"{path}/Allocations/{segment(one.AllocationID)}", "delete_allocation", None, key)
             for one in note.Allocations
         ),
-        _write("POST", path, "void_credit_note", voided, f"{key}-n"),
+        write("POST", path, "void_credit_note", voided, f"{key}-n"),
     )
-
-
-def _write(method: str, path: str, name: str, body: object, key: str) -> HttpCall:
-    # Without summarizeErrors a refusal may come inside a 200.
-    query = {"summarizeErrors": "true"} if method == "PUT" else {}
-    header = None if method == "DELETE" else "Idempotency-Key"
-    return HttpCall(
-        operation=name, method=method, path=f"/{path}", query=query, json=body, key=key, key_header=header,
-        effect=True,
-    )  # fmt: skip
-
-
-def _get(path: str, **query: str) -> HttpCall:
-    return HttpCall.get(f"/{path}", operation=f"get_{path.partition('/')[0].lower()}", query=query)
 
 
 def _number(entry: LedgerEntry) -> str:
@@ -385,7 +390,3 @@ def _names(patient: Patient) -> tuple[str, str]:
 def _reference(entry: LedgerEntry, kind: str) -> str | None:
     ours = (one.value for one in entry.references if (one.platform, one.kind) == ("xero", kind))
     return next(ours, None)
-
-
-def _segment(reference: str) -> str:
-    return quote(reference, safe="")

@@ -208,10 +208,12 @@ class _Answer:
     Payments: list[_Element] = attrs.field(factory=list[_Element])
     Allocations: list[_Element] = attrs.field(factory=list[_Element])
     Contacts: list[_Element] = attrs.field(factory=list[_Element])
+    BankTransactions: list[_Element] = attrs.field(factory=list[_Element])
 
     @property
     def written(self) -> list[_Element]:
-        return [*self.CreditNotes, *self.Payments, *self.Allocations, *self.Contacts]
+        notes, others = (*self.CreditNotes, *self.Payments, *self.Allocations), self.BankTransactions
+        return [*notes, *self.Contacts, *others]
 
 
 @attrs.frozen(kw_only=True)

@@ -45,13 +45,10 @@ def _stand_in(platform: str) -> StandIn:
 
 
 def _classes(module_name: str) -> Sequence[type[StandIn]]:
-    """Beside a stand-in's module there are others, with its shapes: they hold no class of that kind."""
+    """Beside a stand-in's module there are others, with its shapes and parts: they hold no class of a platform."""
     module = import_module(f"{stand_ins_package.__name__}.{module_name}")
-    return [
-        made
-        for made in vars(module).values()
-        if isinstance(made, type) and issubclass(made, StandIn) and made.__module__ == module.__name__
-    ]
+    made = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, StandIn)]
+    return [one for one in made if one.__module__ == module.__name__ and hasattr(one, "platform")]
 
 
 def policy() -> "CancellationPolicy":

@@ -1,10 +1,10 @@
-"""A stand-in for Xero: contacts, invoices, credit notes, their payments and allocations, and rotating refresh tokens.
+"""A stand-in for Xero: contacts, invoices, credit notes with what closes them, and rotating refresh tokens.
 
 Written from Xero's Accounting API 16.1.0 and its OAuth 2.0. The organisation is Xero's demo company.
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +20,18 @@ from clinicrefund.testing.stand_in import (
     RefusedByVendor,
     SandboxReply,
     SandboxRequest,
-    StandIn,
     route,
 )
-from clinicrefund.testing.stand_ins.xero_books import Books, plain
+from clinicrefund.testing.stand_ins.xero_books import plain
+from clinicrefund.testing.stand_ins.xero_desk import GATEWAY_CONTACT, XeroDesk
 from clinicrefund.testing.stand_ins.xero_shapes import (
     NO_ID,
-    Checks,
     Object,
     at_the_gate,
     elements_of,
-    failed_element,
     invalid,
     key_of,
-    matching,
     missing,
-    without_lines,
     wrapped,
 )
 
@@ -60,7 +56,7 @@ class _Kept:
     at: datetime
 
 
-class XeroStandIn(StandIn):
+class XeroStandIn(XeroDesk):
     """``books``: the documents, and the organisation's settings. ``keys_are_kept``: how long an idempotency key gives
     its first answer again.
     """
@@ -72,7 +68,6 @@ class XeroStandIn(StandIn):
 
     def __init__(self) -> None:
         super().__init__()
-        self.books = Books()
         self.keys_are_kept = timedelta(minutes=6)
         self.tokens = IssuedTokens(first=FIRST_REFRESH_TOKEN, life=_ACCESS_LIFE)
         self._kept: dict[str, _Kept] = {}
@@ -87,6 +82,8 @@ class XeroStandIn(StandIn):
             tenant=TENANT,
             income_account="200",
             refund_account="090",
+            fee_account="404",
+            fee_contact=GATEWAY_CONTACT,
             demo=True,
             base_url=at(BASE_URL),
             token_url=at(TOKEN_URL),
@@ -153,6 +150,7 @@ class XeroStandIn(StandIn):
                 f"{one['AllocationID']}, {one['Amount']:.2f}" for one in books.allocations.values()
             ],
             "contacts": list(books.contacts),
+            "bank transactions": self.spendings(),
         }
 
     # ---- routes --------------------------------------------------------------------------------------------------
@@ -204,13 +202,13 @@ class XeroStandIn(StandIn):
 
     @route("GET", f"{_API}/Accounts")
     def list_accounts(self, request: SandboxRequest) -> SandboxReply:
-        return self._listed("Accounts", self.books.organisation.accounts_as_shown(), request)
+        return self.listed("Accounts", self.books.organisation.accounts_as_shown(), request)
 
     @route("GET", f"{_API}/Contacts")
     def list_contacts(self, request: SandboxRequest) -> SandboxReply:
         every = request.query.get("includeArchived") == "true"
         held = [one for one in self.books.contacts.values() if every or one["ContactStatus"] == "ACTIVE"]
-        return self._listed("Contacts", held, request)
+        return self.listed("Contacts", held, request)
 
     @route("GET", f"{_API}/Contacts/{{id}}")
     def get_contact(self, request: SandboxRequest) -> SandboxReply:
@@ -223,59 +221,55 @@ class XeroStandIn(StandIn):
         held = self.books.contacts
 
         def create(body: Object) -> Object:
-            self._refuse(self._checks.contact(body, held), "ContactID")
+            self.refuse(self.checks.contact(body, held), "ContactID")
             return held[self.books.add(held, "ContactID", body | {"ContactStatus": "ACTIVE"})]
 
-        return self._created("Contacts", request, create)
+        return self.created("Contacts", request, create)
 
     @route("GET", f"{_API}/Invoices")
     def list_invoices(self, request: SandboxRequest) -> SandboxReply:
-        return self._listed("Invoices", list(self.books.invoices.values()), request)
+        return self.listed("Invoices", list(self.books.invoices.values()), request)
 
     @route("GET", f"{_API}/Invoices/{{id}}")
     def get_invoice(self, request: SandboxRequest) -> SandboxReply:
-        return wrapped("Invoices", [self._asked(self.books.invoices, request)], self.now())
+        return wrapped("Invoices", [self.asked(self.books.invoices, request)], self.now())
 
     @route("GET", f"{_API}/CreditNotes")
     def list_credit_notes(self, request: SandboxRequest) -> SandboxReply:
         shown = [self.books.shown(one) for one in self.books.notes.values() if self.is_visible(one["_at"])]
-        return self._listed("CreditNotes", shown, request)
+        return self.listed("CreditNotes", shown, request)
 
     @route("GET", f"{_API}/CreditNotes/{{id}}")
     def get_credit_note(self, request: SandboxRequest) -> SandboxReply:
-        return wrapped("CreditNotes", [self.books.shown(self._asked(self.books.notes, request))], self.now())
+        return wrapped("CreditNotes", [self.books.shown(self.asked(self.books.notes, request))], self.now())
 
     @route("PUT", f"{_API}/CreditNotes")
     def create_credit_notes(self, request: SandboxRequest) -> SandboxReply:
         def create(body: Object) -> Object:
-            self._refuse(
-                self._checks.credit_note(body, self.books.contacts, self.books.notes), "CreditNoteID"
-            )
+            self.refuse(self.checks.credit_note(body, self.books.contacts, self.books.notes), "CreditNoteID")
             return self.books.shown(self.books.notes[self.books.credit_note(body, self.now())])
 
-        return self._created("CreditNotes", request, create)
+        return self.created("CreditNotes", request, create)
 
     @route("POST", f"{_API}/CreditNotes/{{id}}")
     def update_credit_note(self, request: SandboxRequest) -> SandboxReply:
-        note, (body,) = self._asked(self.books.notes, request), elements_of(request, "CreditNotes")
+        note, (body,) = self.asked(self.books.notes, request), elements_of(request, "CreditNotes")
         if note["Status"] != "AUTHORISED" or self.books.paid_out(note) or self.books.allocated(note):
-            self._refuse(
-                ["This document cannot be edited as it has payments or allocations."], "CreditNoteID"
-            )
-        self._refuse(self._checks.day({"Date": note["DateString"][:10]}), "CreditNoteID")
+            self.refuse(["This document cannot be edited as it has payments or allocations."], "CreditNoteID")
+        self.refuse(self.checks.day({"Date": note["DateString"][:10]}), "CreditNoteID")
         note["Status"] = body["Status"]
         return wrapped("CreditNotes", [self.books.shown(note)], self.now())
 
     @route("PUT", f"{_API}/CreditNotes/{{id}}/Allocations")
     def allocate(self, request: SandboxRequest) -> SandboxReply:
-        note = self._asked(self.books.notes, request)
+        note = self.asked(self.books.notes, request)
 
         def create(body: Object) -> Object:
             invoice = self.books.invoices.get(body["Invoice"].get("InvoiceID", ""))
-            self._refuse(self._checks.allocation(body, note, invoice), "AllocationID")
+            self.refuse(self.checks.allocation(body, note, invoice), "AllocationID")
             return self.books.allocations[self.books.allocate(body, note)]
 
-        return self._created("Allocations", request, create)
+        return self.created("Allocations", request, create)
 
     @route("DELETE", f"{_API}/CreditNotes/{{id}}/Allocations/{{allocation}}")
     def delete_allocation(self, request: SandboxRequest) -> SandboxReply:
@@ -286,35 +280,35 @@ class XeroStandIn(StandIn):
 
     @route("PUT", f"{_API}/CreditNotes/{{id}}/History")
     def add_history(self, request: SandboxRequest) -> SandboxReply:
-        self._asked(self.books.notes, request)
+        self.asked(self.books.notes, request)
         return wrapped("HistoryRecords", elements_of(request, "HistoryRecords"), self.now())
 
     @route("GET", f"{_API}/Payments")
     def list_payments(self, request: SandboxRequest) -> SandboxReply:
         shown = [self.books.read_payment(one) for one in self.books.payments.values()]
-        return self._listed("Payments", shown, request)
+        return self.listed("Payments", shown, request)
 
     @route("GET", f"{_API}/Payments/{{id}}")
     def get_payment(self, request: SandboxRequest) -> SandboxReply:
-        payment = self._asked(self.books.payments, request)
+        payment = self.asked(self.books.payments, request)
         return wrapped("Payments", [self.books.read_payment(payment)], self.now())
 
     @route("PUT", f"{_API}/Payments")
     def create_payments(self, request: SandboxRequest) -> SandboxReply:
         def create(body: Object) -> Object:
             note = self.books.notes.get(body.get("CreditNote", {}).get("CreditNoteID", ""))
-            self._refuse(self._checks.payment(body, note), "PaymentID")
+            self.refuse(self.checks.payment(body, note), "PaymentID")
             made = self.books.payments[self.books.pay(body, note or {})]
             return {**made, "CreditNote": self.books.shown(note or {})}
 
-        return self._created("Payments", request, create)
+        return self.created("Payments", request, create)
 
     @route("POST", f"{_API}/Payments/{{id}}")
     def delete_payment(self, request: SandboxRequest) -> SandboxReply:
-        payment, body = self._asked(self.books.payments, request), request.json()
+        payment, body = self.asked(self.books.payments, request), request.json()
         (body,) = body.get("Payments", [body])  # alone as the document has it, or in a list as its guide does
         if body.get("Status") != "DELETED" or payment["IsReconciled"]:
-            self._refuse(["Payment has been reconciled: it cannot be deleted."], "PaymentID")
+            self.refuse(["Payment has been reconciled: it cannot be deleted."], "PaymentID")
         payment["Status"] = "DELETED"
         self.books.balance(self.books.notes[payment["_note"]])
         return wrapped("Payments", [self.books.read_payment(payment)], self.now())
@@ -336,10 +330,6 @@ class XeroStandIn(StandIn):
         return at_the_gate(401, "Unauthorized", "TokenExpired: token has expired")
 
     # ---- how Xero works inside -----------------------------------------------------------------------------------
-
-    @property
-    def _checks(self) -> Checks:
-        return Checks(organisation=self.books.organisation)
 
     def _stopped_at_the_gate(self, path: str, request: SandboxRequest) -> SandboxReply | None:
         if path == _TOKENS_PATH:
@@ -366,35 +356,3 @@ class XeroStandIn(StandIn):
                 status=400, json={"Message": "the idempotency key was used with another request"}
             )
         return kept.reply
-
-    def _created(
-        self, name: str, request: SandboxRequest, create: Callable[[Object], Object]
-    ) -> SandboxReply:
-        made: list[Object] = []
-        for body in elements_of(request, name):
-            try:
-                made.append({**plain(create(body)), "StatusAttributeString": "OK"})
-            except RefusedByVendor as refused:
-                if request.query.get("summarizeErrors", "").lower() == "true":
-                    raise
-                made.append(failed_element(refused.reply))
-        return wrapped(name, made, self.now())
-
-    def _listed(self, name: str, held: Sequence[Object], request: SandboxRequest) -> SandboxReply:
-        found = [plain(one) for one in matching(held, request.query.get("where", ""))]
-        if "page" not in request.query:
-            return wrapped(name, [without_lines(one) for one in found], self.now())
-        page, size = int(request.query["page"]), int(request.query.get("pageSize", _PAGE))
-        shown = found[(page - 1) * size : page * size]
-        pages = -(-len(found) // size)
-        counted = {"page": page, "pageSize": size, "pageCount": pages, "itemCount": len(found)}
-        return wrapped(name, shown, self.now(), page=counted)
-
-    def _asked(self, held: Mapping[str, Object], request: SandboxRequest) -> Object:
-        if request.path["id"] not in held:
-            raise RefusedByVendor(missing())
-        return held[request.path["id"]]
-
-    def _refuse(self, messages: Sequence[str], name: str) -> None:
-        if messages:
-            raise RefusedByVendor(invalid({name: NO_ID}, *messages))

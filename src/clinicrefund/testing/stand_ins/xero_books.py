@@ -20,6 +20,7 @@ class Books:
         self.notes: dict[str, Object] = {}
         self.payments: dict[str, Object] = {}
         self.allocations: dict[str, Object] = {}
+        self.spendings: dict[str, Object] = {}
         self._made = 0
 
     def seed(self, booking: Booking, now: datetime, /) -> Sequence[Reference]:
@@ -80,6 +81,25 @@ class Books:
             "_at": now,
         }
         return self.add(self.notes, "CreditNoteID", filled)
+
+    def spend(self, body: Object, now: datetime, /) -> str:
+        """Money spent that passed all checks. Returns the bank transaction's id."""
+        total = sum(
+            (line.get("Quantity", Decimal(1)) * line["UnitAmount"] for line in body["LineItems"]), Decimal(0)
+        )
+        made = {
+            "Status": "AUTHORISED",
+            "CurrencyCode": "USD",
+            "Reference": "",
+            "IsReconciled": False,
+            **body,
+            "SubTotal": total,
+            "TotalTax": Decimal(0),
+            "Total": total,
+            **dated(body.get("Date", now.date().isoformat())),
+            "_at": now,
+        }
+        return self.add(self.spendings, "BankTransactionID", made)
 
     def pay(self, body: Object, note: Object, /) -> str:
         """What is paid out of a credit note. Returns the payment's id."""

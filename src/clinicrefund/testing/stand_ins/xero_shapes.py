@@ -33,7 +33,12 @@ class Organisation:
 
     currencies: set[str] = attrs.field(factory=lambda: {"USD", "JPY"})
     accounts: dict[str, tuple[str, bool]] = attrs.field(
-        factory=lambda: {"090": ("BANK", True), "200": ("REVENUE", False), "880": ("CURRENT", True)}
+        factory=lambda: {
+            "090": ("BANK", True),
+            "200": ("REVENUE", False),
+            "404": ("EXPENSE", False),
+            "880": ("CURRENT", True),
+        }
     )
     tax_rate: Decimal = Decimal("0.10")
     locked_until: date | None = None
@@ -274,6 +279,24 @@ class Checks:
         elif note["Status"] != "AUTHORISED" or body["Amount"] > note["RemainingCredit"]:
             found.append("Payment amount exceeds the amount outstanding on this document.")
         return [*found, *self.day(body)]
+
+    def spending(self, body: Object, contacts: Mapping[str, Object], /) -> Sequence[str]:
+        """Money that is spent from a bank account."""
+        found: list[str] = []
+        contact = contacts.get(body.get("Contact", {}).get("ContactID", ""))
+        if contact is None or contact["ContactStatus"] != "ACTIVE":
+            found.append("A contact must be specified that is not archived.")
+        if body.get("Type") != "SPEND":
+            found.append("The bank transaction is not of valid type.")
+        if self.organisation.accounts.get(body.get("BankAccount", {}).get("Code", ""), ("",))[0] != "BANK":
+            found.append("The bank account is not a valid code for this document.")
+        lines: Sequence[Object] = body.get("LineItems", [])
+        if not lines or any(line.get("UnitAmount", Decimal(0)) <= 0 for line in lines):
+            found.append("One or more line items must be specified, with positive amounts.")
+        codes = [line.get("AccountCode") for line in lines]
+        unknown = [code for code in codes if code not in self.organisation.accounts]
+        found += [f"Account code '{code}' is not a valid code for this document." for code in unknown]
+        return [*found, *self._currency(body), *self.day(body)]
 
     def allocation(self, body: Object, note: Object, invoice: Object | None, /) -> Sequence[str]:
         """What of a credit note goes to an invoice."""
