@@ -92,12 +92,13 @@ class Scenario:
     restores: bool
 
 
-def draw_scenario(seed: int, draw: Random) -> Scenario:
+def draw_scenario(seed: int, draw: Random, *, currency: str | None = None) -> Scenario:
+    """All that the seed draws. ``currency``: where it is given."""
     zone = draw.choice(ZONES)
     start = datetime(
         2026, draw.choice((3, 4, 10, 11, 6)), draw.randint(1, 28), draw.randint(0, 23), tzinfo=UTC
     )
-    currency = draw.choice(("USD", "USD", "USD", "EUR", "JPY"))
+    currency = currency or draw.choice(("USD", "USD", "USD", "EUR", "JPY"))
     rules = _rules(draw)
     shapes = _shapes(draw)
     aliases: dict[str, str] = {}

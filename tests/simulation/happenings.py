@@ -46,8 +46,8 @@ def _gateway(world: "World") -> "tuple[SimulatedGateway, str] | None":
 def _outside_refund(world: "World") -> None:
     """Somebody of the clinic refunds at the gateway's own desk."""
     found = _gateway(world)
-    if found is None or found[0].disputed.get(found[1]):
-        return
+    if found is None or found[0].disputed.get(found[1]) or not found[0].shape.tells_refunded:
+        return  # what a gateway tells nobody of, nobody can count
     gateway, charge = found
     left = gateway.captured[charge] - gateway.back(charge)
     if left:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .world import World
 
 _OFF = ("AppointmentCancelled", "AppointmentMissed")
+_STOPPED = ("moved", "reinstated", "not_a_cancellation")
 _SKEW = timedelta(seconds=31)
 
 
@@ -52,13 +53,13 @@ def _alone(checker: "Checker", refunds: Sequence[Refund], refund: Refund) -> Non
             )
 
 
-def facts_of(case: Case) -> list[Fact]:
-    """The cancellations that the case knows, of this episode."""
+def facts_of(case: Case, *, since_reinstated: bool = True) -> list[Fact]:
+    """The cancellations that the case knows; those after the visit was last reinstated, or all."""
     back = [t.at for t in case.triggers if type(t).__name__ == "AppointmentReinstated"]
     return [
         Fact(role=t.by.role.value, at=t.at, missed=type(t).__name__ == "AppointmentMissed")  # type: ignore[union-attr]
         for t in case.triggers
-        if type(t).__name__ in _OFF and (not back or t.at > max(back))
+        if type(t).__name__ in _OFF and (not since_reinstated or not back or t.at > max(back))
     ]
 
 
@@ -76,7 +77,12 @@ def _paid(booking: Booking) -> list[Paid]:
 def _the_decision(checker: "Checker", world: "World", case: Case, ours: Sequence[Refund]) -> None:
     """The decision is what the rules give for the facts, by a second calculation; or what a person set."""
     facts, decision, booking = facts_of(case), case.decision, case.booking
-    if decision is None or booking is None or not facts:
+    if (
+        decision is None
+        or booking is None
+        or not facts
+        or (case.ended is not None and case.ended.value in _STOPPED)
+    ):
         return
     paid, scenario, visit = _paid(booking), world.scenario, booking.appointment
 
@@ -85,7 +91,8 @@ def _the_decision(checker: "Checker", world: "World", case: Case, ours: Sequence
 
     now = {given(fact) for fact in deciding(facts)}
     amended = {said.amount for said in world.people.of_case(case.case_id) if said.what == "amendment"}
-    earlier = {given(attrs.evolve(one, at=other.at)) for one in facts for other in facts}
+    ever = facts_of(case, since_reinstated=False)
+    earlier = {given(attrs.evolve(one, at=other.at)) for one in ever for other in ever}
     refund = decision.refund.minor_units
     if refund not in now | amended and not (
         refund in earlier and (ours or _adopted(case)) and refund >= min(now)
@@ -114,9 +121,7 @@ def _allowed(checker: "Checker", world: "World", case: Case, ours: Sequence[Refu
         return
     rules, first = world.scenario.rules, min(refund.at for refund in ours)
     why = case.ended.value if case.ended is not None else ""
-    if why in ("moved", "reinstated", "not_a_cancellation", "nothing_due") and any(
-        r.status != "failed" for r in ours
-    ):
+    if why in (*_STOPPED, "nothing_due") and any(r.status != "failed" for r in ours):
         answered = {said.choice for said in world.people.of_case(case.case_id)}
         if why != "nothing_due" or not answered & {"skip", "done_by_hand", "did_not_happen"}:
             raise checker.wrong(f"the case ended as {why}, and money went back", case)

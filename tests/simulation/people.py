@@ -137,6 +137,8 @@ class People:
     async def _resolve(self, case: Case, task: Task) -> None:
         world = self._world
         choice, reference = self._sensible(case, task)
+        if choice is Choice.HAPPENED and self._is_under_way(case, task):
+            return  # it is not known yet how it ends: later
         self._answers[case.case_id, task.kind.value, task.step_id or ""] += 1
         said = self._keep(case, task.kind.value, task.step_id, choice.value, 0)
         how, value = await world.through_worker(
@@ -172,6 +174,11 @@ class People:
         if Choice.THIS_BOOKING in choices and case.is_question:
             return Choice.NOT_A_CANCELLATION, None
         return self._world.draw.choice(choices), None
+
+    def _is_under_way(self, case: Case, task: Task) -> bool:
+        step = case.step(task.step_id) if task.step_id else None
+        held = self._world.vendors[step.via].of_step(step.step_id) if step is not None else []
+        return any(isinstance(one, Refund) and one.status == "pending" for one in held)
 
     def _is_there(self, step: Step) -> str | None:
         """The vendor's reference of what the step is about; empty where it has none; None: it did not happen."""

@@ -3,13 +3,15 @@
 import asyncio
 import gc
 import logging
+from contextlib import AbstractContextManager, nullcontext
 
 from .loop import RanAway
+from .remembering import remembered
 from .story import Report, WentWrong
 from .world import World
 
-_LONGEST_DAYS = 200
-_MOST_TURNS = 400_000
+_LONGEST_DAYS = 150
+_MOST_TURNS = 150_000
 OURS = {
     "JournalError",
     "JournalConflict",
@@ -37,13 +39,14 @@ def run(seed: int, *, wire: bool = False, tell: bool = False) -> Report:
     """The seed's run. Raises `WentWrong`, with its story, where an invariant does not hold. ``tell`` prints the story
     of one that holds, too.
     """
-    world = World(seed)
+    world = World(seed, wire=wire)
     log, logged = logging.getLogger("clinicrefund"), _Logged()
     log.addHandler(logged)
     loop = world.loop
     loop.limit(seconds=_LONGEST_DAYS * 86_400, turns=_MOST_TURNS)
     try:
-        loop.run_until_complete(world.live())
+        with remembered(), _time_of(world):
+            loop.run_until_complete(world.live())
         if logged.strange:
             raise WentWrong(seed, logged.strange[0], world.story)
         loop.run_until_complete(world.checker.check())
@@ -58,6 +61,15 @@ def run(seed: int, *, wire: bool = False, tell: bool = False) -> Report:
         print(world.story.text())
     world.report.virtual_days = loop.time() / 86_400
     return world.report
+
+
+def _time_of(world: World) -> AbstractContextManager[None]:
+    if not world.wire:
+        return nullcontext()
+    from .wire import virtual_time
+
+    world.report.wire_seeds = 1
+    return virtual_time(world)
 
 
 def _bury(world: World) -> None:

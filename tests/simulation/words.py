@@ -105,7 +105,8 @@ def _in_the_end(checker: "Checker", world: "World", case: Case, ours: Sequence[R
             if isinstance(h.said, Message) and h.said.case_id == case.case_id
         ]
         mine = [h for h in told if isinstance(h.said, Message) and h.said.audience is Audience.PATIENT]
-        if not mine or any(opted is channel for opted, _ in world.opted_out):
+        refused = any(s.via == name and type(s.outcome).__name__ == "Refused" for s in case.steps)
+        if not mine or refused or any(opted is channel for opted, _ in world.opted_out):
             continue
         last = max(mine, key=lambda one: one.at)
         assert isinstance(last.said, Message)

@@ -15,9 +15,11 @@ from clinicrefund import (
     OptedOut,
     RefundOrchestrator,
     Settings,
+    TokenStore,
     Trigger,
 )
 from clinicrefund.testing.bookings import MemoryBookings
+from clinicrefund.testing.stand_in import StandIn
 
 from .checker import Checker
 from .desks import EHRClient, LedgerClient, LoggerClient, NotifierClient, SimulatedEHR
@@ -90,6 +92,10 @@ class Worker:
         world.loop.start(life, self.refunds.serve())
 
     def _clinic(self) -> Clinic:
+        if self.world.wire:
+            from .wire import wire_clinic
+
+            return wire_clinic(self)
         clients = {name: self._client(name, vendor) for name, vendor in self.world.vendors.items()}
         named = dict(self.world.scenario.notifiers)
         return Clinic(
@@ -131,10 +137,11 @@ class Worker:
 class World:
     """Everything of one seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, wire: bool = False) -> None:
         self.draw = Random(seed)  # noqa: S311 - it must be repeatable, not secret
         self.seed = seed
-        self.scenario: Scenario = draw_scenario(seed, self.draw)
+        self.wire = wire
+        self.scenario: Scenario = draw_scenario(seed, self.draw, currency="USD" if wire else None)
         self.loop = SimulatedLoop(Random(seed ^ 0x5EED))  # noqa: S311 - it must be repeatable, not secret
         self.story = Story(self.scenario.start)
         self.report = Report(seeds=1)
@@ -149,7 +156,15 @@ class World:
         self._sleepers: list[asyncio.Future[None]] = []
         self._sleepers_due: datetime | None = None
         self.trouble = Trouble(self)
-        self.vendors = self._vendors()
+        self.stand_ins: dict[str, StandIn] = {}
+        self.tokens: TokenStore | None = None
+        if wire:
+            from .wire import over_the_wire, wire_vendors
+
+            self.scenario = over_the_wire(self, self.scenario)
+            self.vendors = wire_vendors(self)
+        else:
+            self.vendors = self._vendors()
         self.bookings = MemoryBookings()
         for booking in self.scenario.bookings:
             self.bookings.add(booking)
@@ -338,15 +353,18 @@ class World:
 
     def deliver(self, trigger: Trigger, *, source: str) -> None:
         """A vendor's webhook: late, twice, out of order, and now and then never."""
+        for late in self.copies():
+            self.loop.after(late, lambda: self.begin(self.tell(trigger, source)))
+
+    def copies(self) -> Sequence[float]:
+        """How often a webhook comes, and how late each time."""
         copies = self.draw.choice((1, 1, 1, 2, 3))
         if not self.trouble.over and self.draw.random() < 0.1:
             self.report.faults["webhook lost"] += 1
-            copies = 0
-        for _ in range(copies):
-            late = self.draw.choice((0.1, 2.0, 30.0, 4_000.0)) * self.draw.random()
-            self.loop.after(late, lambda: self.begin(self.tell(trigger, source)))
+            return ()
         if copies > 1:
             self.report.faults["webhook repeated"] += copies - 1
+        return [self.draw.choice((0.1, 2.0, 30.0, 4_000.0)) * self.draw.random() for _ in range(copies)]
 
     async def live(self) -> None:
         """Everything that happens, until nobody has anything to do."""
