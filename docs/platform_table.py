@@ -15,7 +15,7 @@ from clinicrefund.adapters.simplepractice import (
     SimplePracticeGateway,
 )
 from clinicrefund.adapters.theranest import TheraNestConfig, TheraNestEHR, TheraNestGateway
-from clinicrefund.capabilities import FOREVER, Capabilities, GatewayCapabilities, Lookup
+from clinicrefund.capabilities import FOREVER, Capabilities, GatewayCapabilities, LedgerCapabilities, Lookup
 from clinicrefund.http import Session
 from clinicrefund.orders import PaymentState, RefundOrder
 from clinicrefund.outcomes import Outcome, Pending
@@ -88,7 +88,10 @@ def _said(words: Iterator[str]) -> str:
 def _roles(adapters: Adapters) -> Iterator[str]:
     for role, word in ROLES.items():
         for one in getattr(adapters, role).values():
-            yield f"{word} ({one.channel.value})" if role == "notifiers" else word
+            told = one.channel.value if role == "notifiers" else ""
+            if isinstance(one.capabilities, LedgerCapabilities) and one.capabilities.fees:
+                told = "fees, too"
+            yield f"{word} ({told})" if told else word
 
 
 def _again(write: Capabilities) -> str:
