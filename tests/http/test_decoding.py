@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import FrameType
+from typing import Any
 
 import attrs
 import pytest
@@ -155,3 +156,25 @@ def test_the_ends_of_the_calendar_are_moments_where_every_clock_shows_them() -> 
     """One vendor writes the first of them for what has not happened."""
     read = structure('{"number": 1e40, "at": "0001-01-01T00:00:00Z"}', Counted)
     assert read == Counted(number=Decimal("1e40"), at=datetime(1, 1, 1, tzinfo=UTC))
+
+
+@attrs.frozen
+class Unnamed:
+    value: object = None
+    held: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+
+
+def test_half_a_character_is_found_where_no_class_names_the_place() -> None:
+    """What is read there is asked for again, and no call could be written with it."""
+    half = '"a\\udfff"'
+    read = structure(
+        f'{{"value": [{half}, {{{half}: 1}}], "held": {{{half}: [{half}, "\\ud83d\\ude00"]}}}}', Unnamed
+    )
+    assert read.value == ["a\ufffd", {"a\ufffd": 1}]
+    assert read.held == {"a\ufffd": ["a\ufffd", "\U0001f600"]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+def test_half_a_character_is_found_in_every_encoding_that_json_has(encoding: str) -> None:
+    body = '{"value": ["\udfff", "\u00e9\U0001f600"]}'.encode(encoding, "surrogatepass")
+    assert structure(body, Unnamed).value == ["\ufffd", "\u00e9\U0001f600"]

@@ -1,6 +1,7 @@
 """JSON from outside, into attrs classes that name only what is read. Numbers come as `Decimal`, never as float."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 _T = TypeVar("_T")
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|\x00")
+"""What half a character can be written as, in JSON, in UTF-8 and, as there is a zero byte, in UTF-16 and UTF-32."""
 
 _MOST_DIGITS = 40
 _MOST_PLACES = 3
@@ -27,6 +31,8 @@ def structure(body: bytes | str, shape: type[_T], /) -> _T:
     """The JSON text as ``shape``. Unknown keys are ignored; a missing or misfit one raises `Unreadable`."""
     try:
         value = json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
+        if _HALF.search(body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")):
+            value = _whole_words(value)
     except (ValueError, RecursionError):
         raise Unreadable("the body is not JSON") from None
     return structure_value(value, shape)
@@ -135,8 +141,26 @@ def _fitting(
 def _text(value: Any, _: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not text")
+    return _whole_word(value)
+
+
+def _whole_word(text: str) -> str:
     # JSON can hold half a character (a lone surrogate), which no journal can keep: it becomes U+FFFD.
-    return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _whole_words(value: object) -> object:
+    """The same everywhere in a document, also where no class names the place."""
+    match value:
+        case str():
+            return _whole_word(value)
+        case list():
+            return [_whole_words(one) for one in cast("list[object]", value)]
+        case dict():
+            held = cast("dict[str, object]", value)
+            return {_whole_word(key): _whole_words(one) for key, one in held.items()}
+        case _:
+            return value
 
 
 def _whole(value: Any, _: object) -> int:
