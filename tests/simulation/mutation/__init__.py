@@ -1,0 +1,1 @@
+"""Deliberate faults in the product, which the simulation must find."""
