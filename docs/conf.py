@@ -47,6 +47,7 @@ FACES = (
         "clinicrefund.testing",
     ),
     *("clinicrefund.blocking", "clinicrefund.journals.postgres", "clinicrefund.web"),
+    *("clinicrefund.engines", "clinicrefund.engines.dbos", "clinicrefund.engines.fleet"),
 )
 
 # Every public name is documented where users import it from, not in the module that happens to define it.
