@@ -10,6 +10,8 @@ import attrs
 from clinicrefund.errors import ConfigurationError
 
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+_PLAIN = re.compile(r"[!#-;=?-\[\]_a-z~]*").fullmatch
+_DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE).search
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -50,7 +52,7 @@ class Base:
         if not _is_plain(target):
             raise Strayed("its path holds a character that a URL cannot hold; quote it")
         path = target.partition("?")[0]
-        if any(segment in (".", "..") for segment in path.lower().replace("%2e", ".").split("/")):
+        if _DOTS(path):
             raise Strayed("its path holds '.' or '..'; quote the references in it")
         if _ABSOLUTE.match(path):
             return self._absolute(target)
@@ -80,7 +82,7 @@ def _origin(parts: SplitResult) -> str | None:
 
 
 def _is_plain(text: str) -> bool:
-    return text.isascii() and text.isprintable() and not any(character in text for character in ' "<>\\^`{|}')
+    return _PLAIN(text) is not None
 
 
 def _is_loopback(host: str) -> bool:

@@ -29,6 +29,7 @@ from aiohttp import (
     DummyCookieJar,
     Payload,
     ServerDisconnectedError,
+    ServerTimeoutError,
     TCPConnector,
 )
 from aiohttp.client_proto import ResponseHandler
@@ -43,6 +44,7 @@ from clinicrefund.http.transport import (
     Wire,
     Withheld,
     connect_seconds,
+    late,
 )
 
 if TYPE_CHECKING:
@@ -97,6 +99,10 @@ class AiohttpLine:
             content = await _bounded(response)
         except Lost:
             raise
+        except TimeoutError as error:
+            if isinstance(error, ServerTimeoutError):
+                raise Lost(_WHAT_HAPPENED[ConnectionTimeoutError]) from None
+            raise late(seconds) from None
         except Exception as error:  # noqa: BLE001  its text may hold an address; what left is known without it
             raise Lost(_what_happened(error), reused=passage.reused) from None
         finally:
@@ -204,7 +210,8 @@ async def _bounded(response: ClientResponse) -> bytes:
     pieces: list[bytes] = []
     length = 0
     try:
-        while piece := await response.content.readany():
+        while not response.content.at_eof():
+            piece = await response.content.readany()
             length += len(piece)
             if length > BODY_LIMIT:
                 raise Lost(f"the answer is longer than {BODY_LIMIT} bytes", passing=False)
@@ -224,7 +231,9 @@ def _what_happened(error: Exception) -> str:
 
 @cache
 def _timeout(seconds: float) -> ClientTimeout:
-    return ClientTimeout(total=None, connect=seconds, sock_connect=connect_seconds(seconds))
+    # aiohttp rounds longer times than its threshold up to the next second.
+    connecting = connect_seconds(seconds)
+    return ClientTimeout(total=seconds, sock_connect=connecting, ceil_threshold=max(seconds, 1) * 2)
 
 
 @cache

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict
 from urllib.parse import urlencode
 
@@ -45,6 +47,8 @@ _REQUEST_REFERENCES: Final = (
     "x-request-id",
 )
 
+_HEADER: Final = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?").fullmatch
+
 Carrier: TypeAlias = "Callable[[str, str], Line]"
 """From platform and operation to what carries the request."""
 
@@ -74,7 +78,7 @@ class BoundSession:
     ) -> None:
         self.platform = platform
         self._base = base
-        self._headers = headers
+        self._headers = {"user-agent": user_agent(), "accept": "application/json", **headers}
         self._authorizer = authorizer
         self._token_ended = frozenset({401, *token_ended})
         self._throttle = throttle
@@ -169,7 +173,8 @@ class BoundSession:
         if self._authorizer is None:
             return wire, None
         value = await self._authorizer.value()
-        return attrs.evolve(wire, headers={**wire.headers, "authorization": value}), value
+        headers = {**wire.headers, "authorization": value}
+        return type(wire)(method=wire.method, url=wire.url, headers=headers, body=wire.body), value
 
     async def _announced(self, call: HttpCall, wire: "Wire") -> "Departure":
         from clinicrefund.http.transport import Departure
@@ -179,26 +184,31 @@ class BoundSession:
             return Departure(wire.body)
         asked = time.monotonic()
         within = await hook(
-            Write(platform=self.platform, operation=call.operation, key=call.key, digest=call.digest())
+            Write(
+                platform=self.platform,
+                operation=call.operation,
+                key=call.key,
+                digest=call.digest_with(wire.body),
+            )
         )
         return Departure(wire.body, deadline=asked + within.total_seconds())
 
     def _wire(self, call: HttpCall) -> "Wire":
-        from clinicrefund.http.transport import USER_AGENT, Wire
+        from clinicrefund.http.transport import Wire
 
         media_type, body = call.encoded()
-        headers = {"user-agent": USER_AGENT, "accept": "application/json", **self._headers}
-        if media_type is not None:
-            headers["content-type"] = media_type
-        headers |= {name.lower(): value for name, value in call.headers.items()}
+        own = {name.lower(): value for name, value in call.headers.items()}
         if call.key is not None and call.key_header is not None:
-            headers[call.key_header.lower()] = call.key
+            own[call.key_header.lower()] = call.key
+        headers = (
+            {**self._headers, "content-type": media_type, **own} if media_type else {**self._headers, **own}
+        )
         headers["accept-encoding"] = "identity"  # so that the bound on the body is a bound on what it becomes
         try:
             url = self._base.join(call.target())
         except Strayed as strayed:
             raise self._unsent(call, f"the call was not sent: {strayed}") from None
-        for name, value in headers.items():
+        for name, value in own.items():
             if not _is_header(value):
                 raise self._unsent(
                     call, f"the call was not sent: the header {name} holds what HTTP does not allow"
@@ -248,7 +258,7 @@ class BoundSession:
                 platform=self.platform,
                 operation=call.operation,
             )
-        if broken.reused:
+        if broken.reused and not call.effect:
             return _Doubtful()
         error = self._unsent(
             call, f"{broken.why}; {'nothing was sent' if call.effect else 'ask again later'}"
@@ -260,6 +270,8 @@ class BoundSession:
 
     def _note(self, call: HttpCall, status: object, started: float, attempt: int) -> None:
         # Never the address, a header or a body: paths of EHRs hold patients' numbers.
+        if not _log.isEnabledFor(logging.DEBUG):
+            return
         _log.debug(
             "%s %s %s: %s in %.0f ms, attempt %d",
             self.platform,
@@ -318,7 +330,7 @@ class TokenLine:
 
         An absolute URL may be of another host: it comes from the configuration, never from an answer.
         """
-        from clinicrefund.http.transport import USER_AGENT, Broken, Departure, Wire, exchange
+        from clinicrefund.http.transport import Broken, Departure, Wire, exchange
 
         body = (json.dumps(form) if "json" in headers.get("content-type", "") else urlencode(form)).encode()
         try:
@@ -331,7 +343,7 @@ class TokenLine:
             method="POST",
             url=address,
             headers={
-                "user-agent": USER_AGENT,
+                "user-agent": user_agent(),
                 "accept": "application/json",
                 "accept-encoding": "identity",
                 "content-type": "application/x-www-form-urlencoded",
@@ -355,6 +367,14 @@ def _proves_itself(call: HttpCall, answer: "Answer") -> bool:
     return 200 <= answer.status < 300 and call.proof is not None and call.proof.encode() in answer.body
 
 
+@cache
+def user_agent() -> str:
+    """How we name ourselves to every platform."""
+    from importlib.metadata import version
+
+    return f"clinicrefund/{version('clinicrefund')}"
+
+
 def checked_headers(platform: str, headers: Mapping[str, str | Secret], /) -> Mapping[str, str]:
     """Headers of a binding, as text, their names in lower case. `ConfigurationError` names one that cannot be sent."""
     plain = {name.lower(): v.reveal() if isinstance(v, Secret) else v for name, v in headers.items()}
@@ -368,7 +388,7 @@ def checked_headers(platform: str, headers: Mapping[str, str | Secret], /) -> Ma
 
 
 def _is_header(value: str) -> bool:
-    return value.isascii() and value.replace("\t", " ").isprintable() and value == value.strip()
+    return _HEADER(value) is not None
 
 
 def _request_reference(headers: Mapping[str, str]) -> str | None:

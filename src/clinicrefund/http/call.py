@@ -1,11 +1,12 @@
 """A call is data, a reply is data. Adapters build the one and read the other; `session` alone sends."""
 
 import json as jsonlib
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from hashlib import sha256
 from typing import Self, TypeAlias, TypeVar, cast
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 import attrs
 
@@ -13,6 +14,8 @@ from clinicrefund.errors import InputRefused, OutcomeUnknown, Unavailable
 from clinicrefund.http.decoding import Unreadable, structure
 
 _T = TypeVar("_T")
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 
 Pairs: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
 
@@ -51,7 +54,7 @@ class HttpCall:
     proof: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        if sum(body is not None for body in (self.form, self.json, self.text)) > 1:
+        if (self.form is not None) + (self.json is not None) + (self.text is not None) > 1:
             raise InputRefused(f"the call {self.operation} has several bodies; give one of form, json, text")
         if self.proof is not None and not self.proof:
             raise InputRefused(f"the proof of {self.operation} is empty: any answer would hold it")
@@ -125,7 +128,7 @@ class HttpCall:
     def encoded(self) -> tuple[str | None, bytes]:
         """The media type and the bytes of the body: the same bytes for the same call, always."""
         if self.form is not None:
-            return "application/x-www-form-urlencoded", urlencode(_pairs(self.form)).encode()
+            return "application/x-www-form-urlencoded", _urlencoded(self.form).encode()
         if self.json is not None:
             return "application/json", _json(self.json).encode()
         if self.text is not None:
@@ -134,13 +137,16 @@ class HttpCall:
 
     def target(self) -> str:
         """Path and query, as they stand in the request line."""
-        query = urlencode(_pairs(self.query))
-        return f"{self.path}?{query}" if query else self.path
+        return f"{self.path}?{_urlencoded(self.query)}" if self.query else self.path
 
     def digest(self) -> str:
         """What names these bytes: method, target, key and body, each with its length."""
-        parts = [part.encode() for part in (self.method, self.target(), self.key or "")] + [self.encoded()[1]]
-        return sha256(b"".join(b"%d:%b," % (len(part), part) for part in parts)).hexdigest()
+        return self.digest_with(self.encoded()[1])
+
+    def digest_with(self, body: bytes, /) -> str:
+        """`digest`, for whoever has encoded the body already."""
+        parts = (self.method.encode(), self.target().encode(), (self.key or "").encode(), body)
+        return sha256(b"".join([b"%d:%b," % (len(part), part) for part in parts])).hexdigest()
 
 
 @attrs.frozen(kw_only=True)
@@ -182,8 +188,14 @@ class HttpReply:
         return error(why, platform=self.platform, operation=self.operation, status=self.status)
 
 
-def _pairs(pairs: Pairs) -> Sequence[tuple[str, str]]:
-    return list(pairs.items()) if isinstance(pairs, Mapping) else pairs
+def _urlencoded(pairs: Pairs) -> str:
+    """As `urllib.parse.urlencode`, which takes three times as long for the plain words that most values are."""
+    every = pairs.items() if isinstance(pairs, Mapping) else pairs
+    return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in every])
+
+
+def _quoted(text: str) -> str:
+    return text if _PLAIN(text) else quote_plus(text)
 
 
 def _json(value: object) -> str:

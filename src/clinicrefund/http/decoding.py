@@ -45,11 +45,11 @@ def _no_constant(name: str) -> None:
 
 def structure_value(value: object, shape: type[_T], /) -> _T:
     """As `structure`, from parsed JSON."""
-    from cattrs import transform_error
-
     try:
         return _converter().structure(value, shape)
     except Exception as misfit:  # noqa: BLE001 - cattrs raises groups that hold the values: only the places may leave
+        from cattrs import transform_error
+
         places = "; ".join(line.rpartition(" @ ")[2] for line in transform_error(misfit)[:_MOST_PLACES])
         raise Unreadable(f"the body does not have the expected shape at {places}") from None
 

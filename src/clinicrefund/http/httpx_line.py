@@ -16,6 +16,7 @@ from clinicrefund.http.transport import (
     Wire,
     Withheld,
     connect_seconds,
+    late,
 )
 
 _LAST_PIECES: Final = 64
@@ -63,12 +64,14 @@ class HttpxLine:
     async def carry(
         self, wire: Wire, departure: Departure | None, /, *, seconds: float, lane: Hashable
     ) -> Answer:
-        try:
-            return await _carry(self._transport, wire, departure, seconds)
-        except Lost:
-            raise
-        except Exception as error:  # noqa: BLE001  a host's transport may raise anything
-            raise Lost(what_happened(error)) from None
+        with anyio.move_on_after(seconds):
+            try:
+                return await _carry(self._transport, wire, departure, seconds)
+            except Lost:
+                raise
+            except Exception as error:  # noqa: BLE001  a host's transport may raise anything
+                raise Lost(what_happened(error)) from None
+        raise late(seconds)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

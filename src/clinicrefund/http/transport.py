@@ -9,10 +9,8 @@ import time
 import zlib
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Protocol
 
-import anyio
 import attrs
 
 if TYPE_CHECKING:
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 
 BODY_LIMIT: Final = 4 * 1024 * 1024
 """The longest answer that is read, in bytes, before and after decompression. No endpoint in use comes near it."""
-
-USER_AGENT: Final = f"clinicrefund/{version('clinicrefund')}"
 
 CONNECTIONS: Final = 100
 """How many connections a line has open at a time; with `Line.carry`'s ``lane``, in each lane."""
@@ -52,6 +48,11 @@ class Lost(Exception):
         self.why = why
         self.passing = passing
         self.reused = reused
+
+
+def late(seconds: float, /) -> Lost:
+    """What a line raises when the time for its answer is over."""
+    return Lost(f"no answer came within {seconds:g} seconds", passing=False)
 
 
 class Withheld(Exception):
@@ -135,8 +136,8 @@ class Line(Protocol):
     ) -> Answer:
         """The answer, its body as it came. `Lost` where there is none; a write's body comes from its ``departure``.
 
-        ``seconds`` bounds each wait of its own; who calls bounds the whole. With a ``lane`` it may use a connection
-        that served calls of the same lane before, and keep it for others; without (None) it opens one for this call.
+        It takes ``seconds`` at most, in all; then it raises `late`. With a ``lane`` it may use a connection that served
+        calls of the same lane before, and keep it for others; without (None) it opens one for this call.
         """
         ...
 
@@ -179,12 +180,7 @@ async def exchange(
     """
     reused = False
     try:
-        with anyio.move_on_after(seconds):
-            answer = await line.carry(wire, departure, seconds=seconds, lane=lane)
-            if "content-encoding" in answer.headers:
-                return attrs.evolve(answer, body=_plain(answer.body, answer.headers["content-encoding"]))
-            return answer
-        why, passing = f"no answer came within {seconds:g} seconds", False
+        return _unpacked(await line.carry(wire, departure, seconds=seconds, lane=lane))
     except Lost as lost:
         why, passing, reused = lost.why, lost.passing, lost.reused
     except Exception:  # noqa: BLE001  whatever a line raises: the departure, not its name, says what left
@@ -194,6 +190,11 @@ async def exchange(
     if departure is not None and departure.late:
         why = "the time in which it might have left was over"
     raise Broken(why, left=left, passing=passing, reused=reused)
+
+
+def _unpacked(answer: Answer) -> Answer:
+    encoding = answer.headers.get("content-encoding")
+    return answer if encoding is None else attrs.evolve(answer, body=_plain(answer.body, encoding))
 
 
 def _plain(body: bytes, encoding: str) -> bytes:
