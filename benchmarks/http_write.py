@@ -52,7 +52,7 @@ async def ours(*, url: str, writes: int, at_a_time: int) -> AsyncIterator[AsyncR
                 "charge": "ch_1",
                 "amount": "12000",
                 "reason": "requested_by_customer",
-                "metadata[clinicrefund_key]": f"s-{number}",
+                "metadata[clinicrefund_key]": f"s-{number:08}",
                 "metadata[clinicrefund_case]": f"c-{number}",
             }
             call = HttpCall.post(
@@ -61,6 +61,7 @@ async def ours(*, url: str, writes: int, at_a_time: int) -> AsyncIterator[AsyncR
                 form=form,
                 key=f"key-{number}",
                 key_header="Idempotency-Key",
+                proof=f"s-{number:08}",
             )
             reply = await bound.send(call)
             if reply.into(_Refund).status != "succeeded":
@@ -84,7 +85,7 @@ async def peer(*, url: str, writes: int, at_a_time: int) -> AsyncIterator[AsyncR
                 "charge": "ch_1",
                 "amount": 12000,
                 "reason": "requested_by_customer",
-                "metadata": {"clinicrefund_key": f"s-{number}", "clinicrefund_case": f"c-{number}"},
+                "metadata": {"clinicrefund_key": f"s-{number:08}", "clinicrefund_case": f"c-{number}"},
             },
             {"idempotency_key": f"key-{number}"},
         )

@@ -1,4 +1,4 @@
-"""A server that answers every request with one refund, as fast as the standard library can: it is in nobody's way.
+"""A server that answers every request with a refund for the step that it names, as fast as the standard library can.
 
 ``python -m benchmarks.refund_server`` prints its URL and serves until its standard input ends.
 """
@@ -21,7 +21,7 @@ _REFUND = json.dumps(
         "created": 1772463600,
         "currency": "usd",
         "destination_details": {"type": "card", "card": {"type": "refund", "reference_status": "pending"}},
-        "metadata": {"clinicrefund_key": "s-1", "clinicrefund_case": "c-1"},
+        "metadata": {"clinicrefund_key": "s-00000000", "clinicrefund_case": "c-1"},
         "payment_intent": "pi_1",
         "reason": "requested_by_customer",
         "receipt_number": None,
@@ -32,6 +32,7 @@ _REFUND = json.dumps(
 ).encode()
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nrequest-id: req_1\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_STEP = re.compile(rb"s-\d{8}")
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
@@ -54,14 +55,16 @@ class _Connection(asyncio.Protocol):
             over = end + 4 + (int(length[1]) if length else 0)
             if len(self._waiting) < over:
                 return
+            step = _STEP.search(self._waiting, end, over)
+            refund = _REFUND.replace(b"s-00000000", step[0]) if step else _REFUND
             del self._waiting[:over]
-            self._answer(closing=_CLOSE.search(head) is not None)
+            self._answer(refund, closing=_CLOSE.search(head) is not None)
 
-    def _answer(self, *, closing: bool) -> None:
+    def _answer(self, refund: bytes, *, closing: bool) -> None:
         if self._transport is None:
             return
         last = b"connection: close\r\n" if closing else b""
-        self._transport.write(b"%bcontent-length: %d\r\n%b\r\n%b" % (_HEAD, len(_REFUND), last, _REFUND))
+        self._transport.write(b"%bcontent-length: %d\r\n%b\r\n%b" % (_HEAD, len(refund), last, refund))
         if closing:
             self._transport.close()
 
