@@ -6,7 +6,7 @@ import anyio
 import attrs
 import pytest
 
-from clinicrefund import CaseStatus, Clinic
+from clinicrefund import CaseStatus, Choice, Clinic, TaskKind
 from clinicrefund.http import Session
 from clinicrefund.http.tokens import MemoryTokenStore
 from clinicrefund.testing import Sandbox
@@ -132,6 +132,36 @@ async def test_an_entry_whose_answer_was_lost_is_looked_for_by_its_number_before
         assert case.status is CaseStatus.CLOSED
         assert s.books() == [120]
         assert len(receipts_asked(s)) == 1
+
+
+class ShowsNoReceipts(QuickBooksStandIn):
+    """QuickBooks, had somebody taken from us the right to see receipts: their numbers are taken, and none is shown."""
+
+    def _query(self, asked: str) -> SandboxReply:
+        nothing = SandboxReply(json={"QueryResponse": {}, "time": self.now().isoformat()})
+        return nothing if "RefundReceipt" in asked else super()._query(asked)
+
+
+async def test_a_ledger_that_has_the_entry_and_does_not_show_it_is_for_a_person_and_not_tried_for_ever() -> (
+    None
+):
+    """qbo-mcp#100: where the look-up fails to show what is there, trying again is no way to find out."""
+    async with scene(StripeStandIn(), ShowsNoReceipts(), MailgunStandIn()) as s:
+        s.sandbox.add_booking("A-1", paid="120.00", currency="USD")
+        s.sandbox.state("quickbooks").fail(Fault.LOST_AFTER, operation=f"POST {RECEIPT}")
+        case = await s.refunds.handle(s.cancelled())
+        await s.pass_time(9)
+        case = await s.refunds.case(case.case_id)
+        [task] = case.tasks
+        assert task.kind is TaskKind.OUTCOME_UNKNOWN
+        assert s.books() == [120]
+        assert len(receipts_asked(s)) < 9
+        tried = len(receipts_asked(s))
+        await s.pass_time(9)
+        assert len(receipts_asked(s)) == tried, "from then on it waits for the person"
+        case = await s.refunds.resolve(case.case_id, task.task_id, Choice.HAPPENED, by="sam", reference="53")
+        assert (await s.work(case.case_id)).status is CaseStatus.CLOSED
+        assert s.books() == [120]
 
 
 async def test_a_credit_note_of_xero_whose_answer_was_lost_is_not_made_twice() -> None:

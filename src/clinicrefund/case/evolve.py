@@ -163,7 +163,8 @@ def _after(step: Step, event: _StepEvent) -> Step:
                 step, due=event.until, asked=step.asked + (not watched), watched=step.watched + watched
             )
         case AttemptGranted():
-            return attrs.evolve(step, attempt=event.attempt, outcome=None, started=None, due=None, asked=0)
+            # Not ``asked``: a platform that shows nothing and takes nothing would else be tried for ever.
+            return attrs.evolve(step, attempt=event.attempt, outcome=None, started=None, due=None)
         case RefundFailedLate():
             return attrs.evolve(
                 step, outcome=event.outcome, started=None, failed_late=True, due=None, watch_until=None
@@ -296,7 +297,7 @@ def _by_person(step: Step, event: TaskResolved) -> Step:
             return attrs.evolve(step, outcome=Done(at=event.at), due=None, ended_at=event.at)
         case Choice.NOT_A_CANCELLATION if step.plan.effect is Effect.REFUND:
             return attrs.evolve(step, skipped=True, due=None)
-        case Choice.TRY_AGAIN:
+        case Choice.TRY_AGAIN | Choice.DID_NOT_HAPPEN:
             return attrs.evolve(step, due=None, asked=0, postponed=0)
         case _:
             return step
