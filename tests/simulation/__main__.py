@@ -1,6 +1,7 @@
 """``python -m tests.simulation``: many seeds over all cores, and what they met; or one seed again, with its story."""
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -16,6 +17,11 @@ _BLOCK = 100
 
 
 def _block(first: int, last: int, wire: int) -> tuple[Report, list[WentWrong]]:
+    if (
+        gc.isenabled()
+    ):  # what a run leaves is small and told of at its end; the rest lives as long as the process
+        gc.freeze()
+        gc.disable()
     report, wrong = Report(), list[WentWrong]()
     for seed in range(first, last):
         try:

@@ -1,7 +1,7 @@
 """What must be so when nobody has anything left to do, whatever happened: read from what the vendors hold.
 
-It shares no code with the product: it knows what was captured, sent, booked and told, by its own records, and reads of a
-case only what it says of itself.
+It shares no code with the product: it knows what was captured, sent, booked and told, by its own records, and reads of
+a case only what it says of itself.
 """
 
 from collections.abc import Sequence
@@ -108,7 +108,7 @@ class Checker:
     def _nothing_is_left(self) -> None:
         world = self._world
         if world.store.dues:
-            raise self.wrong(f"{sorted(world.store.dues)[0]} is due, and nobody wakes")
+            raise self.wrong(f"{min(world.store.dues)} is due, and nobody wakes")
         for name, records in world.store.streams.items():
             if name.startswith("delivery/") and not any(r.kind.startswith("DeliveryWorked") for r in records):
                 raise self.wrong(f"{name} was acknowledged, and nobody worked on it")

@@ -107,7 +107,7 @@ def draw_scenario(seed: int, draw: Random, *, currency: str | None = None) -> Sc
     tumult = draw.random()
     trouble = 0.0 if tumult < 0.25 else 0.02 if tumult < 0.5 else 0.08 if tumult < 0.8 else 0.3
     notifiers = [("text", Channel.SMS), ("mail", Channel.EMAIL), ("team", Channel.TEAM)]
-    notifiers = [one for one in notifiers if draw.random() < 0.6] or notifiers[:1]
+    notifiers = [one for one in notifiers if draw.random() < 0.4] or notifiers[:1]
     restores = draw.random() < 0.04
     if restores:  # what may be lost with a journal must be found again at the vendors
         visible = {name: attrs.evolve(s, lookup=Lookup.ABSENCE) for name, s in shapes.items()}
@@ -126,7 +126,7 @@ def draw_scenario(seed: int, draw: Random, *, currency: str | None = None) -> Sc
         shapes=shapes,
         notifiers=notifiers,
         baa=frozenset(name for name in (*shapes, "text", "mail", "team") if draw.random() < 0.5),
-        workers=draw.choice((1, 1, 2, 3)),
+        workers=draw.choice((1, 1, 1, 2, 2, 3)),
         skew=draw.choice((0.0, 0.0, 5.0, 14.0)),
         trouble=trouble,
         focus=draw.choice((None, None, "gate", "gate", *shapes)) if trouble else None,
@@ -235,7 +235,7 @@ def _shapes(draw: Random) -> dict[str, Shape]:
     for name in ("text", "mail", "team"):
         shapes[name] = _shape(draw, lookups=every)
     for name in ("ledger", "ehr", "records"):
-        if draw.random() < 0.35:
+        if draw.random() < 0.55:
             del shapes[name]
         elif draw.random() < 0.3:
             shapes[name] = attrs.evolve(shapes[name], keyed_for=FOREVER)
@@ -252,9 +252,9 @@ def _bookings(
 ) -> Sequence[Booking]:
     gates = [name for name in shapes if name.startswith("gate")]
     made: list[Booking] = []
-    for number in range(1, draw.choice((1, 1, 1, 2, 2, 3)) + 1):
+    for number in range(1, draw.choice((1, 1, 1, 1, 2, 2, 3)) + 1):
         payments: list[Payment] = []
-        for place in range(draw.choice((1, 1, 1, 2, 3)) if draw.random() < 0.97 else 0):
+        for place in range(draw.choice((1, 1, 1, 1, 2, 3)) if draw.random() < 0.97 else 0):
             reference, amount = f"ch_{number}_{place}", draw.choice((1, 99, 5_000, draw.randint(1, 30_000)))
             captured[reference] = amount
             called = reference
@@ -281,7 +281,8 @@ def _bookings(
                     booked_at=start - draw.choice((HOUR, 9 * DAY)),
                 ),
                 patient=Patient(
-                    patient_id=f"P-{number}", name=SECRETS[0], email=f"p{number}@example.com", phone=f"+155501000{number}"
+                    patient_id=f"P-{number}", name=SECRETS[0], email=f"p{number}@example.com",
+                    phone=f"+155501000{number}",
                 ),
                 payments=payments,
                 references=references,
@@ -318,7 +319,7 @@ def _told(draw: Random, start: datetime, bookings: Sequence[Booking]) -> Sequenc
     told: list[Told] = []
     for booking in bookings:
         about = booking.appointment.appointment_id
-        for place in range(draw.choice((1, 1, 1, 2, 3, 4))):
+        for place in range(draw.choice((1, 1, 1, 1, 2, 3, 4))):
             at = start + draw.choice((0, 0, 5, 600, 5000)) * timedelta(seconds=1)
             by = draw.choice(_ACTORS)
             one: Trigger

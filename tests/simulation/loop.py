@@ -128,7 +128,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             life.unrun.append(chosen)
             return False
         if life.stands_until > self._virtual_now:  # its machine stands still
-            self.call_at(life.stands_until, chosen._run, context=chosen._context)  # type: ignore[attr-defined]
+            self.call_at(life.stands_until, self._ready.append, chosen, context=self.world)
             return False
         if life.turns is not None:
             life.turns -= 1

@@ -142,11 +142,10 @@ def _allowed(checker: "Checker", world: "World", case: Case, ours: Sequence[Refu
             )
     fact = min(facts_of(case), key=lambda one: one.at)
     amended = any(said.what == "amendment" for said in world.people.of_case(case.case_id))
-    if rules.hold and not fact.missed and not amended and all(f.at == fact.at for f in facts_of(case)):
-        if first < fact.at + rules.hold - _SKEW:
-            raise checker.wrong(
-                f"money left at {first}, and the case was to wait until {fact.at + rules.hold}", case
-            )
+    alone = {f.at for f in facts_of(case, since_reinstated=False)} == {fact.at}
+    held = rules.hold and not fact.missed and not amended and alone
+    if held and rules.hold and first < fact.at + rules.hold - _SKEW:
+        raise checker.wrong(f"money left at {first}, and the case was to wait for {rules.hold}", case)
 
 
 def _adopted(case: Case) -> int:
@@ -172,17 +171,11 @@ def _back_is_the_decision(checker: "Checker", world: "World", case: Case, ours: 
         raise checker.wrong(f"{back} went back and {adopted} was adopted, for a decision of {decided}", case)
     refunds = {step.step_id for step in case.steps if step.plan.effect.value == "refund"}
     by_people = any(said.step_id in refunds for said in world.people.of_case(case.case_id))
-    if case.ended is not None and case.ended.value == "refunded" and not by_people and not case.denied:
-        if back + adopted != decided:
-            raise checker.wrong(
-                f"only {back} went back and {adopted} was adopted, for a decision of {decided}", case
-            )
-    if (
-        case.ended is not None
-        and case.ended.value == "nothing_due"
-        and decided
-        and not by_people
-        and case.appointment_id
-    ):
-        if not case.nothing_paid and not case.is_question:
-            raise checker.wrong(f"{decided} was decided, and the case ended with nothing due", case)
+    why = case.ended.value if case.ended is not None else ""
+    if why == "refunded" and not by_people and not case.denied and back + adopted != decided:
+        raise checker.wrong(
+            f"only {back} went back and {adopted} was adopted, for a decision of {decided}", case
+        )
+    lost = why == "nothing_due" and decided and not by_people and case.appointment_id
+    if lost and not case.nothing_paid and not case.is_question:
+        raise checker.wrong(f"{decided} was decided, and the case ended with nothing due", case)

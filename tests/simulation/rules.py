@@ -59,7 +59,7 @@ class Fact:
 
 
 def deciding(facts: Sequence[Fact]) -> Iterator[Fact]:
-    """What may decide of these: the earliest, told by somebody who knows who it was, if anybody within a minute does."""
+    """What may decide of these: the earliest, told by one who knows who it was, if any within a minute does."""
     first = min(fact.at for fact in facts)
     together = [fact for fact in facts if fact.at - first < timedelta(minutes=1)]
     known = [fact for fact in together if fact.role != "system"]

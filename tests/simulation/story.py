@@ -102,13 +102,19 @@ class Report:
     def text(self, *, wall_seconds: float) -> str:
         """All of it, for people."""
         crashed, faults = sum(self.crashes.values()), sum(self.faults.values())
+        counted = [
+            f"{self.seeds:,} seeds ({self.wire_seeds:,} over the wire)",
+            f"{self.cases:,} cases",
+            f"{self.refunds:,} refunds",
+            f"{self.commits:,} commits",
+            f"{self.virtual_days:,.0f} days of virtual time",
+        ]
+        p50, p99 = _span(self.percentile(50)), _span(self.percentile(99))
         lines = [
-            f"{self.seeds:,} seeds ({self.wire_seeds:,} over the wire), {self.cases:,} cases, {self.refunds:,} refunds, "
-            f"{self.commits:,} commits, {self.virtual_days:,.0f} days of virtual time",
+            ", ".join(counted),
             f"{crashed:,} crashes: " + ", ".join(f"{n:,} {what}" for what, n in self.crashes.most_common()),
             f"{faults:,} faults: " + ", ".join(f"{n:,} {what}" for what, n in self.faults.most_common()),
-            f"{len(self.settled):,} unknown outcomes, settled after p50 {_span(self.percentile(50))}, "
-            f"p99 {_span(self.percentile(99))} of virtual time",
+            f"{len(self.settled):,} unknown outcomes, settled after p50 {p50}, p99 {p99} of virtual time",
             f"{wall_seconds:,.1f} s of wall time, {1000 * wall_seconds / max(1, self.seeds):.2f} ms a seed",
         ]
         return "\n".join(lines)

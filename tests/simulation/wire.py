@@ -21,25 +21,23 @@ from clinicrefund import (
     Channel,
     Clinic,
     Disclosure,
-    JournalError,
     Lookup,
     Message,
     Money,
     Payment,
-    RefundOrchestrator,
-    WebhookRequest,
 )
 from clinicrefund.adapters.stripe import CASE, KEY
 from clinicrefund.http import MemoryTokenStore, Session, bound, transport
+from clinicrefund.testing.answering import _with_strange_words
 from clinicrefund.testing.sandbox.defaults import stand_ins
-from clinicrefund.testing.stand_in import SandboxDelivery, SandboxReply, SandboxRequest, StandIn
+from clinicrefund.testing.stand_in import SandboxReply, SandboxRequest, StandIn
 from clinicrefund.testing.stand_ins.stripe import StripeStandIn
 
 from .drawing import Scenario, Shape
 from .gateway import GONE, Refund, SimulatedGateway
 from .loop import Life
-from .story import WentWrong
 from .vendors import LONGEST, Vendor
+from .webhooks import drain
 
 if TYPE_CHECKING:
     from .world import Worker, World
@@ -54,7 +52,6 @@ PLATFORMS = {
     "records": "google_sheets",
 }
 _WRITES = frozenset({"refund", "post_entry", "update_appointment", "post_billing_note", "send", "log"})
-_URL = "https://clinic.example/webhooks/gate"
 _ORDER: ContextVar[Any] = ContextVar("simulation_order", default=None)
 _GARBLED = SandboxReply(text="<html><body>made up</body></html>")
 _STATUS = {"pending": "pending", "succeeded": "settled", "failed": "failed", "canceled": "failed"}
@@ -224,7 +221,9 @@ class WireTransport(httpx.AsyncBaseTransport):
         def arrive() -> None:
             reply = scripted or self._answer(party, request, body, order)
             if trouble == "garbled":
-                reply = _GARBLED
+                strange = _with_strange_words(reply.json, party.stand_in.status_fields)
+                unclear = (_GARBLED, party.stand_in.server_error(), attrs.evolve(reply, json=strange))
+                reply = world.draw.choice(unclear)
             if trouble not in ("answer lost", "late"):
                 world.loop.after(back, tell, reply)
 
@@ -306,12 +305,11 @@ def over_the_wire(world: "World", scenario: Scenario) -> Scenario:
     shape = Shape(
         keyed_for=timedelta(hours=24), lookup=Lookup.ABSENCE, visible_after=timedelta(0), announces=True
     )
-    if scenario.restores or world.draw.random() < 0.5:
-        gate.visible_after = timedelta(0)
+    gate.visible_after = world.draw.choice((0, 0, 5, 40)) * timedelta(seconds=1)
     gate.refunds_pend = world.draw.random() < 0.3
     return attrs.evolve(
         scenario, bookings=bookings, captured=captured, aliases={}, restores=False, baa=scenario.baa | {"ehr"},
-        shapes={name: shape for name in held if name not in ("text", "mail", "team")} | dict.fromkeys(("text", "mail", "team"), shape),
+        shapes=dict.fromkeys(held, shape),
     )  # fmt: skip
 
 
@@ -380,37 +378,6 @@ def wire_clinic(worker: "Worker") -> Clinic:
         webhooks={"gate": parts["gate"].webhooks["stripe"]},
         disclosure=Disclosure(baa={PLATFORMS[name] for name in world.scenario.baa if name in PLATFORMS}),
     )
-
-
-# ---- webhooks --------------------------------------------------------------------------------------------------------
-
-
-def drain(world: "World") -> None:
-    """What the vendors have to tell goes on its way: late, twice, out of order, and now and then never."""
-    for name, stand_in in world.stand_ins.items():
-        waiting, stand_in.outbox[:] = list(stand_in.outbox), []
-        for delivery in waiting if name == "gate" else ():
-            for late in world.copies():
-                world.loop.after(late, lambda one=delivery: world.begin(_deliver(world, one)))
-
-
-async def _deliver(world: "World", delivery: SandboxDelivery) -> None:
-    async def receive(refunds: RefundOrchestrator) -> None:
-        source, now = (await refunds.clinic_of("")).webhooks["gate"], refunds.now()
-        headers = {name.lower(): value for name, value in delivery.sign(_URL, delivery.body, now).items()}
-        request = WebhookRequest(method="POST", url=_URL, headers=headers, body=delivery.body)
-        received = await source.receive(request, now=now)
-        await refunds.accept_all(received.triggers, source="gate")
-
-    wait = 5.0
-    while True:
-        how, value = await world.through_worker(receive)
-        if how == "answered":
-            return
-        if how == "failed" and not isinstance(value, JournalError):
-            raise WentWrong(world.seed, f"a webhook was answered with {value!r}", world.story)
-        await world.trip(lambda: None, wait, 0.0)
-        wait = min(wait * 4, 4000.0)
 
 
 @contextmanager

@@ -85,9 +85,10 @@ def _is_true(
             raise checker.wrong(
                 f"the patient was told that nothing is due after {refund.reference} had settled", case
             )
-    if state == "failed" and not any("failed" in [s for m, s in r.history if m <= at] for r in ours):
-        if not any(":outside:" in step.plan.name for step in case.steps):
-            raise checker.wrong("the patient was told of a failure that was none", case)
+    failed = any(status == "failed" and moment <= at for refund in ours for moment, status in refund.history)
+    adopted = any(":outside:" in step.plan.name for step in case.steps)
+    if state == "failed" and not failed and not adopted:
+        raise checker.wrong("the patient was told of a failure that was none", case)
 
 
 def _in_the_end(checker: "Checker", world: "World", case: Case, ours: Sequence[Refund]) -> None:
