@@ -299,6 +299,8 @@ class RefundOrchestrator:
             async with limiter:
                 try:
                     await self.work(name)
+                except JournalError as error:  # it says which store, what happened, and what to do
+                    _log.error("%s could not be worked on: %s", name, error)
                 except Exception as error:  # noqa: BLE001 - a poisoned stream must not starve the others
                     _log.error("%s could not be worked on: %s", name, type(error).__name__)
 

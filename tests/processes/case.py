@@ -1,5 +1,6 @@
 """A child's program: the quickstart's case, from a signed webhook to where nothing more is due now."""
 
+import logging
 import os
 import resource
 import signal
@@ -14,7 +15,17 @@ from urllib.parse import urlsplit
 import anyio
 import attrs
 
-from clinicrefund import Append, Case, Choice, Clinic, Journal, JournalError, Record, RefundOrchestrator
+from clinicrefund import (
+    Append,
+    Case,
+    Choice,
+    Clinic,
+    Journal,
+    JournalError,
+    PlatformError,
+    Record,
+    RefundOrchestrator,
+)
 from clinicrefund.case.events import TaskKind
 from clinicrefund.demo import APPOINTMENT, ON_THIS_MACHINE, clinic, receiving
 from clinicrefund.http import HttpCall, Session
@@ -40,13 +51,31 @@ WEBHOOK = (
 def live(order: Mapping[str, Any], line: "Line") -> None:
     """``told``: the webhook has been acknowledged before. ``dies``: at which commit, before it or after.
     ``standing``, ``posts``: what a person sees at the platforms, who then answers what is asked. ``patient``: waits,
-    time passing quickly, until the case ends or asks. ``limit``: how large a file may get.
+    time passing quickly, until the case ends or asks. ``limits``: how large a file may get, for
+    each time that it tries. ``waits``: for the parent, before anything is told. ``nobody``: as a user
+    who may do nothing. A journal that fails it says, and ends.
     """
-    anyio.run(_work, order, line, backend=order.get("backend", "asyncio"))
-
-
-async def _work(order: Mapping[str, Any], line: "Line") -> None:
     clock = SharedClock(Path(order["clock"]))
+    if order.get("nobody"):  # the superuser may write anything
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    logging.getLogger("clinicrefund").addHandler(_Told(line))
+    anyio.run(_work, order, clock, line, backend=order.get("backend", "asyncio"))
+
+
+class _Told(logging.Handler):
+    """What the library logs, for the parent."""
+
+    def __init__(self, line: "Line") -> None:
+        super().__init__()
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._line.say(logged=record.getMessage())
+
+
+async def _work(order: Mapping[str, Any], clock: SharedClock, line: "Line") -> None:
     kept = journal_at(order["journal"], timedelta(seconds=order.get("patience", 10)))
     dying = _Dying(kept, line, at=order.get("dies", 0), after=order.get("after", False))
     async with Session(clock=clock) as session, RemoteSandbox(order["town"]) as town, kept:
@@ -57,15 +86,26 @@ async def _work(order: Mapping[str, Any], line: "Line") -> None:
             clock=clock,
             settings=ON_THIS_MACHINE,
         )
-        if (limit := order.get("limit")) is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        async with refunds:
-            if not order["told"]:
-                line.say(answered=await _tell(refunds, session, clock))
-            if "standing" in order:
-                await _answer(refunds, order["standing"], order["posts"])
-            waited = await _until_nothing_moves(refunds, order, clock)
-            await _report(refunds, line, commits=dying.commits, waited=waited.total_seconds())
+        told = bool(order["told"])
+        for limit in order.get("limits", [None]):
+            resource.setrlimit(
+                resource.RLIMIT_FSIZE, (limit or resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            )
+            try:
+                async with refunds:
+                    if order.get("waits"):
+                        line.say(up=True)
+                        await anyio.wait_readable(line.socket)
+                    if not told:
+                        answered = await _tell(refunds, session, clock)
+                        line.say(answered=answered)
+                        told = answered == 200
+                    if "standing" in order:
+                        await _answer(refunds, order["standing"], order["posts"])
+                    waited = await _until_nothing_moves(refunds, order, clock)
+                    await _report(refunds, line, commits=dying.commits, waited=waited.total_seconds())
+            except JournalError as error:
+                line.say(failed=str(error))
 
 
 async def _until_nothing_moves(
@@ -116,7 +156,10 @@ async def _tell(refunds: RefundOrchestrator, session: Session, clock: Clock) -> 
             headers=sign(SIGNING_KEY, WEBHOOK, clock.now().astimezone(UTC)),
             effect=True,
         )
-        return (await session.bind("calendly (as a sender)", base_url=url).send(call)).status
+        try:
+            return (await session.bind("calendly (as a sender)", base_url=url).send(call)).status
+        except PlatformError as error:
+            return error.status or 0
 
 
 async def _answer(refunds: RefundOrchestrator, standing: Mapping[str, int], posts: Sequence[str]) -> None:
@@ -184,17 +227,18 @@ class _Dying:
 
 
 def next_due(journal: str) -> datetime | None:
-    """When something is next due in that journal."""
-    question = "SELECT min(due) FROM {}stream"
+    """When a case or a delivery is next due in that journal. Feeds always are, soon."""
     kind, _, conninfo = journal.partition(":")
     if kind == "postgres":
         import psycopg
 
         with psycopg.connect(conninfo) as asked:
-            row = asked.execute(question.format("clinicrefund_").encode()).fetchone()
+            row = asked.execute(
+                "SELECT min(due) FROM clinicrefund_stream WHERE substring(name from 1 for 5) <> 'feed/'::bytea"
+            ).fetchone()
     else:
         with closing(sqlite3.connect(journal)) as asked:
-            row = asked.execute(question.format("")).fetchone()
+            row = asked.execute("SELECT min(due) FROM stream WHERE name NOT LIKE 'feed/%'").fetchone()
     return None if row is None or row[0] is None else EPOCH + timedelta(microseconds=row[0])
 
 

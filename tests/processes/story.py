@@ -51,6 +51,8 @@ class Story:
     patience: float = 10
     happened: list[str] = attrs.field(factory=list[str])
     told: bool = False
+    failed: list[str] = attrs.field(factory=list[str])
+    logged: list[str] = attrs.field(factory=list[str])
     deaths: int = 0
     last: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
 
@@ -59,8 +61,12 @@ class Story:
         self.town.renew()
         self.town.sandbox.add_booking(APPOINTMENT, paid="120.00", currency="USD")
 
-    def live(self, death: Death | None = None, **order: object) -> bool:
-        """One process, from its birth to its end; whether it reached that by itself."""
+    def live(
+        self, death: Death | None = None, *, meanwhile: Callable[[], object] | None = None, **order: object
+    ) -> bool:
+        """One process, from its birth to its end; whether it reached that by itself. ``meanwhile`` happens when it is
+        up, before it is told of anything.
+        """
         child = self.nursery.bear(
             "case",
             clock=str(self._clock),
@@ -71,25 +77,25 @@ class Story:
             patience=self.patience,
             dies=death.commit if death is not None else 0,
             after=death.after if death is not None else False,
+            waits=meanwhile is not None,
             **order,
         )
         timer = self._arm(child, death)
         began = time.perf_counter()
-        reported = False
-        for told in child.hear():
-            if "answered" in told:
-                self.happened.append(f"our receiver answered {told['answered']}")
-                self.told = self.told or told["answered"] == 200
-            if "case" in told:
-                self.last, reported = told, True
-        lasted = time.perf_counter() - began
-        code = child.end()
-        if timer is not None:
-            timer.cancel()
+        try:
+            reported = self._listen(child, meanwhile)
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            lasted = time.perf_counter() - began
+            code = child.end()
+            if timer is not None:
+                timer.cancel()
         self.town.before_request = self.town.after_request = None
         self.call(self.town.settle)
         assert code in (0, -9), self.tell(f"the process ended with {code}")
-        died = code == -9 and not reported
+        died = code == -9
         self.deaths += died
         waited = (
             f", in which {timedelta(seconds=self.last['waited'])} passed"
@@ -100,6 +106,25 @@ class Story:
             f"a process of {lasted * 1000:.0f} ms" + (f" was killed {death}" if died else waited)
         )
         return not died
+
+    def _listen(self, child: Child, meanwhile: Callable[[], object] | None) -> bool:
+        """Hears what the child says, until it is gone; whether it came to tell of the case."""
+        reported = False
+        for told in child.hear():
+            if "answered" in told:
+                self.happened.append(f"our receiver answered {told['answered']}")
+                self.told = self.told or told["answered"] == 200
+            if "up" in told and meanwhile is not None:
+                meanwhile()
+                child.say(go=True)
+            if "logged" in told:
+                self.logged.append(told["logged"])
+            if "failed" in told:
+                self.failed.append(told["failed"])
+                self.happened.append(f"the journal failed: {told['failed']}")
+            if "case" in told:
+                self.last, reported = told, True
+        return reported
 
     def end(self, random: Random, deaths: Sequence[Death] = ()) -> None:
         """Runs processes until the case has ended, or a person is asked, who then answers; each death once."""
@@ -112,6 +137,8 @@ class Story:
             assert problem is None, self.tell(problem)
             if not lived:
                 self.pass_time(random.choice(_GAPS))
+            elif self.failed:
+                raise AssertionError(self.tell("the journal fails, and nothing is the matter with it"))
             elif self.last.get("ended") and not left:
                 break
             elif not self.last.get("tasks"):
