@@ -1,6 +1,7 @@
 """A PostgreSQL, platforms on loopback that count what reaches them, and worker processes."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -96,7 +97,7 @@ _numbers = count()
 
 def await_engine(conninfo: str) -> None:
     """Until the first of the workers has made the engine's tables and its queue."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     with psycopg.connect(conninfo, autocommit=True) as connection:
         while True:
             with suppress(psycopg.errors.UndefinedTable):
@@ -114,17 +115,21 @@ class Fleet:
     journal: str
     engine: str
     folder: Path
-    overdue: float = 2.0
+    overdue: float = 1.0
     workers: dict[str, "subprocess.Popen[bytes]"] = attrs.field(factory=dict)
 
     @property
     def clock(self) -> Path:
         return self.folder / "ahead"
 
-    def start(self, workers: int) -> None:
+    def start(self, workers: int, *, keep: float = 86400.0) -> None:
+        """Worker processes. ``keep``: for how many seconds the engine remembers what is over."""
+        ahead = float(
+            self.clock.read_text()
+        )  # the engine counts by the workers' clock, its database by its own
         given = {
             "journal": self.journal, "engine": self.engine, "sandbox": self.platforms.url,
-            "clock": str(self.clock), "overdue": str(self.overdue),
+            "clock": str(self.clock), "overdue": str(self.overdue), "keep": str(keep + ahead),
         }  # fmt: skip
         for _ in range(workers):
             name = f"worker-{next(_numbers)}"
@@ -136,6 +141,14 @@ class Fleet:
         worker = self.workers.pop(name)
         worker.kill()
         worker.wait(20)
+
+    def interrupt(self) -> list[int]:
+        """SIGINT to all: what they are at they may end. Their exit codes."""
+        ended = list(self.workers.values())
+        self.workers.clear()
+        for worker in ended:
+            worker.send_signal(signal.SIGINT)
+        return [worker.wait(20) for worker in ended]
 
     def stop(self) -> None:
         for name in tuple(self.workers):

@@ -64,7 +64,7 @@ class Host:
             yield refunds
 
     async def is_refunded(self, refunds: RefundOrchestrator, appointment_id: str) -> Case:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while True:
             case = await refunds.case_of(appointment_id)
             if case is not None and case.ended is not None:

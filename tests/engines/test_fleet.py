@@ -102,7 +102,7 @@ async def test_three_processes_never_send_more_than_the_limit_in_any_window(conn
             await caller.wait()
             await caller.aclose()
     assert [caller.returncode for caller in callers] == [-signal.SIGKILL, 0, 0]
-    assert 30 < len(at) < 45
+    assert 30 <= len(at) <= 45
     assert most <= 4
     late = 3  # a call comes late by the moment that its process waits for a processor
     for seconds in (0.25, 0.5, 1.0):

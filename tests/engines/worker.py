@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -65,7 +66,8 @@ async def main(given: dict[str, str]) -> None:
         DBOSEngine(
             kept, given["engine"], clock=clock, poll=timedelta(seconds=0.1),
             sweep=timedelta(seconds=0.5), overdue=timedelta(seconds=float(given["overdue"])),
-            hold=timedelta(seconds=4), concurrency=8, worker=given["worker"],
+            hold=timedelta(seconds=4), keep=timedelta(seconds=float(given["keep"])), concurrency=8,
+            worker=given["worker"],
         ) as engine,
         PostgresFleet(given["journal"]) as fleet,
         Session(clock=clock, fleet=fleet) as session,
@@ -83,4 +85,5 @@ async def main(given: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, json.loads(sys.argv[1]))
+    with suppress(KeyboardInterrupt):
+        anyio.run(main, json.loads(sys.argv[1]))

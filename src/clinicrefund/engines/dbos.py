@@ -34,7 +34,7 @@ _ONE_VERSION: Final = "1"
 """What a wake-up asks for is the same in every version of ours, so workers of two versions share one queue."""
 
 _RETRIES: Final = StepOptions(
-    name=_WORKFLOW, retries_allowed=True, max_attempts=3, interval_seconds=0.5, backoff_rate=4.0
+    name=_WORKFLOW, retries_allowed=True, max_attempts=3, interval_seconds=0.5, backoff_rate=2.0
 )
 _GRACE_SECONDS: Final = 10.0
 _OVER: Final = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED", "PENDING"]
