@@ -50,6 +50,7 @@ APPROVED = CancellationPolicy(default=Percent(100), approval_above=Money.of("100
 ALL = Roster(
     ehrs=(("records", "athenahealth"),),
     ledgers=("books",),
+    fee_ledgers=("books",),
     seats=(
         Seat(via="text", channel=Channel.SMS, audiences=(Audience.PATIENT,)),
         Seat(via="mail", channel=Channel.EMAIL, audiences=(Audience.PATIENT, Audience.FINANCE)),

@@ -24,6 +24,7 @@ from clinicrefund import (
     DisputeReported,
     Done,
     InputRefused,
+    Money,
     Outcome,
     Pending,
     RefusalReason,
@@ -35,6 +36,7 @@ from clinicrefund.case import decide
 from clinicrefund.case.due import due, next_due
 from clinicrefund.case.events import (
     Effect,
+    FeeTold,
     OutsideRefundAdopted,
     PlannedStep,
     StepAsked,
@@ -45,6 +47,7 @@ from clinicrefund.case.ids import step_id
 from clinicrefund.case.plan import Roster
 from clinicrefund.case.settle import settle
 from clinicrefund.case.state import Step
+from clinicrefund.case.status import EntryKind
 from clinicrefund.shell.intake import _is_later_episode
 from clinicrefund.triggers import Trigger
 
@@ -155,6 +158,8 @@ class Walk:
             actions += ["approve", "deny"]
         if self.case.decision is not None:
             actions += ["amend"]
+        if self.case.of(Effect.REFUND):
+            actions += ["fee"]
         getattr(self, self.data.draw(st.sampled_from(actions)))()
 
     def wait(self) -> None:
@@ -212,6 +217,11 @@ class Walk:
             payment_id=step.plan.payment_id, amount=min(amount, part),
         )  # fmt: skip
         self.tell((OutsideRefundAdopted(step=plan, reference="re_9", at=self.now),))
+
+    def fee(self) -> None:
+        step = self.data.draw(st.sampled_from(self.case.of(Effect.REFUND)))
+        amount = self.data.draw(st.sampled_from([usd("0"), usd("5"), usd("7")]))
+        self.tell(decide.learn_fee(self.case, step.step_id, amount, self.roster, self.now))
 
     def answer(self) -> None:
         task = self.data.draw(st.sampled_from(self.case.tasks))
@@ -300,6 +310,7 @@ def test_whatever_happens_a_case_ends_or_waits_with_a_reason_and_can_always_be_b
         walk.step()
     walk.finish()
     check_money(walk.case)
+    check_fees(walk.case, roster)
 
 
 def check_money(case: Case) -> None:
@@ -308,6 +319,24 @@ def check_money(case: Case) -> None:
     sent = sum((s.plan.amount for s in refunds if s.plan.amount), start=usd("0"))
     paid = sum((p.for_visit for p in case.booking.payments), start=usd("0")) if case.booking else usd("0")
     assert sent <= paid
+
+
+def check_fees(case: Case, roster: Roster) -> None:
+    """A refund that settled has one fee, as it was first told, in each ledger that takes fees, and in no other."""
+    first: dict[str, Money] = {}
+    for event in case.timeline:
+        if isinstance(event, FeeTold):
+            first.setdefault(event.step_id, event.amount)
+    booked = [step.plan for step in case.of(Effect.ENTRY) if step.plan.kind is EntryKind.LOST_FEE]
+    assert len({(plan.books, plan.via) for plan in booked}) == len(booked)
+    assert {plan.via for plan in booked} <= set(roster.fee_ledgers)
+    for plan in booked:
+        assert plan.amount == first[plan.books or ""]
+        assert plan.amount
+    for refund in case.of(Effect.REFUND):
+        owed = refund.fee is not None and isinstance(refund.outcome, Done) and not refund.skipped
+        if owed and roster.fee_ledgers:
+            assert refund.step_id in {plan.books for plan in booked}
 
 
 def test_a_record_that_its_platform_refuses_is_asked_about_also_where_the_case_must_not_act() -> None:
