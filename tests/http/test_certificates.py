@@ -1,6 +1,6 @@
 """Signatures by certificate: the name, the dates, the chain, and what is signed."""
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -131,6 +131,19 @@ def test_a_certificate_that_is_not_the_sender_s_is_not_trusted(certificates: str
 def test_a_signature_that_does_not_fit_is_rejected(signature: str) -> None:
     with pytest.raises(WebhookRejected, match="signature"):
         verify(signature=signature)
+
+
+def test_only_the_one_text_of_a_signature_is_taken() -> None:
+    """The last letters of base64 can hold bits that no decoder looks at."""
+    made = b64encode(rsa_key().sign(SIGNED, padding.PKCS1v15(), hashes.SHA256())).decode()
+    verify(signature=made)
+    assert made.endswith("==")
+    forged = (
+        f"{made[:-3]}{chr(ord(made[-3]) + 1)}=="  # of six bits two count, so the next letter says the same
+    )
+    assert b64decode(forged) == b64decode(made)
+    with pytest.raises(WebhookRejected, match="signature"):
+        verify(signature=forged)
 
 
 def test_a_key_of_another_kind_is_rejected() -> None:
