@@ -63,8 +63,10 @@ from .story import (
     NOW,
     begun,
     booking,
+    done,
     end,
     fold,
+    only,
     opened,
     settled,
     started,
@@ -337,6 +339,40 @@ def check_fees(case: Case, roster: Roster) -> None:
         owed = refund.fee is not None and isinstance(refund.outcome, Done) and not refund.skipped
         if owed and roster.fee_ledgers:
             assert refund.step_id in {plan.books for plan in booked}
+
+
+def fees(case: Case) -> list[PlannedStep]:
+    return [step.plan for step in case.of(Effect.ENTRY) if step.plan.kind is EntryKind.LOST_FEE]
+
+
+def test_a_fee_waits_for_its_refund_to_settle_and_is_booked_once_though_the_refund_is_made_again() -> None:
+    case = done(begun(), Effect.CONFIRM, Effect.UPDATE)
+    refund = only(case, Effect.REFUND)
+    case = settled(fold(decide.learn_fee(case, refund.step_id, usd("5"), ALL, NOW), case))
+    assert fees(case) == []
+    case = settled(end(case, refund, Done(reference="re_1", at=NOW)))
+    assert [(plan.books, plan.amount, plan.via) for plan in fees(case)] == [
+        (refund.step_id, usd("5"), "books")
+    ]
+    case = settled(end(case, refund, Refused(reason=RefusalReason.OTHER, code="bounced")))
+    (task,) = [task for task in case.tasks if task.kind is TaskKind.FAILED_LATE]
+    again = decide.resolve(case, task.task_id, Choice.TRY_AGAIN, NOW, by="mo", reference=None, note=None)
+    case = settled(fold(again, case))
+    case = settled(end(case, only(case, Effect.REFUND), Done(reference="re_2", at=NOW)))
+    assert len(fees(case)) == 1
+    assert decide.learn_fee(case, refund.step_id, usd("7"), ALL, NOW) == ()
+
+
+def test_a_fee_of_nothing_or_of_no_refund_is_no_news_and_a_clinic_without_such_a_ledger_plans_none() -> None:
+    case = done(begun(roster=BARE), Effect.CONFIRM, roster=BARE)
+    refund = only(case, Effect.REFUND)
+    assert decide.learn_fee(case, refund.step_id, usd("0"), BARE, NOW) == ()
+    assert decide.learn_fee(case, only(case, Effect.CONFIRM).step_id, usd("5"), BARE, NOW) == ()
+    assert decide.learn_fee(case, "of another case", usd("5"), BARE, NOW) == ()
+    case = done(case, Effect.REFUND, roster=BARE)
+    told = decide.learn_fee(case, refund.step_id, usd("5"), BARE, NOW)
+    assert [type(event) for event in told] == [FeeTold]  # and a closed case stays closed
+    assert fees(settled(fold(told, case), BARE)) == []
 
 
 def test_a_record_that_its_platform_refuses_is_asked_about_also_where_the_case_must_not_act() -> None:
