@@ -91,7 +91,10 @@ class AppointmentUpdate:
 
 @attrs.frozen(kw_only=True)
 class BillingNote:
-    """Record in the EHR's billing that money went back. It moves nothing. ``full``: nothing was retained."""
+    """Record in the EHR's billing that money went back. It moves nothing. ``full``: nothing was retained.
+
+    ``failed``: money that an earlier note told of has come back; ``amount`` is what stays with the patient.
+    """
 
     step_id: str
     key: str
@@ -101,6 +104,7 @@ class BillingNote:
     amount: Money
     refund_reference: str | None
     full: bool
+    failed: bool = False
 
 
 @attrs.frozen(kw_only=True)

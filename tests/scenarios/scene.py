@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -107,8 +106,8 @@ class Scene(Rig):
         """What the team's channel shows, in order."""
         return [one["text"] for one in self._state("slack").messages()]
 
-    def books(self) -> list[Decimal]:
-        """The amounts of the entries that stand in QuickBooks."""
+    def books(self) -> list[Any]:
+        """The amounts of the entries that stand in QuickBooks, as `Decimal`."""
         return [one["TotalAmt"] for one in self._state("quickbooks").receipts()]
 
     def rows(self) -> list[tuple[object, object]]:

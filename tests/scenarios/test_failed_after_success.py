@@ -1,7 +1,7 @@
 """A refund that settled and fails days later (rows 20 to 22): it is undone wherever it was written down."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,7 +11,7 @@ from clinicrefund.testing.stand_ins.paypal import PayPalStandIn
 from clinicrefund.testing.stand_ins.quickbooks import QuickBooksStandIn
 from clinicrefund.testing.stand_ins.xero import XeroStandIn
 
-from .scene import DAY, REFUND, scene, usd
+from .scene import DAY, REFUND, Scene, scene, usd
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +65,14 @@ async def test_a_refund_that_fails_days_later_is_undone_in_the_books_and_told(le
         assert "could not be completed" in s.mails()[1]
         assert any("failed" in post for post in s.posts())
         assert s.rows() == [("needs_attention", "120.00")]
+        assert "has failed" in notes(s)[-1], "nor does the visit's billing"
+
+
+def notes(s: Scene) -> list[str]:
+    """What was noted at the visit in the EHR, in order."""
+    [booking] = s.sandbox.bookings
+    athena = cast("Any", s.sandbox.state("athenahealth"))
+    return list(athena.notes(booking.reference("athenahealth", "appointment")))
 
 
 async def test_a_webhook_of_the_late_failure_is_enough_and_the_teams_list_no_longer_says_refunded() -> None:
@@ -100,11 +108,30 @@ async def test_a_reversed_refund_is_sent_again_by_a_person_alone_and_counts_once
         assert s.moves() == [(12000, "failed"), (12000, "succeeded")]
         assert s.sent(booking) == usd("120")
         assert s.books() == [120]
+        assert ["has failed" in note for note in notes(s)] == [False, True, False]
+        assert "120.00 USD, all that was paid" in notes(s)[-1]
         first, second = s.wire.of(REFUND)
         assert first.headers["idempotency-key"] != second.headers["idempotency-key"]
         assert [mail for mail in s.mails() if "is complete" in mail] == [
             "Your refund of $120.00 is complete"
         ] * 2, "what was told of the money that came back is told anew of the money that went out again"
+
+
+async def test_a_record_of_the_refund_that_cannot_be_taken_back_by_us_is_a_task_for_whoever_keeps_it() -> (
+    None
+):
+    """alphagov/pay-connector PR #5593, for a record that only the clinic can void."""
+    async with scene("stripe", "fhir", "mailgun") as s:
+        s.sandbox.add_booking("A-1", paid="120.00", currency="USD")
+        case = await s.refunds.handle(s.cancelled())
+        assert case.status is CaseStatus.CLOSED
+        s.stripe.fail_late(s.newest())
+        await s.deliver()
+        case = await s.refunds.case(case.case_id)
+        assert {task.kind for task in case.tasks} == {TaskKind.FAILED_LATE, TaskKind.BY_HAND}
+        by_hand = next(task for task in case.tasks if task.kind is TaskKind.BY_HAND)
+        assert "PaymentReconciliation" in by_hand.text
+        assert "0.00 USD" in by_hand.text
 
 
 async def test_a_reversal_at_paypal_is_undone_like_one_at_a_card_gateway() -> None:

@@ -170,8 +170,11 @@ def _list_reasons() -> HttpCall:
 def _post_note(note: BillingNote) -> HttpCall:
     kept = "all that was paid" if note.full else "a part of what was paid"
     by = f", reference {note.refund_reference}" if note.refund_reference else ""
+    told = f"Refunded outside athenahealth: {note.amount}, {kept}{by}."
+    if note.failed:
+        told = f"A refund noted here has failed, and the money came back: {note.amount} stays refunded{by}."
     form = {
-        "notetext": f"{_marker(note)} Refunded outside athenahealth: {note.amount}, {kept}{by}.",
+        "notetext": f"{_marker(note)} {told}",
         "displayonschedule": "false",
     }
     return HttpCall.post(f"{_path(note.reference)}/notes", operation="post_note", form=form)

@@ -121,6 +121,11 @@ class FHIREHR(FHIRServer):
         return _refused(answer)
 
     async def post_billing_note(self, note: BillingNote, /) -> Outcome:
+        if note.failed:  # which of its records is void is for whoever keeps them
+            return Pending.by_hand(
+                f"A refund for visit {note.reference} has failed after it was recorded: correct its record "
+                f"(PaymentReconciliation) so that {note.amount} went back."
+            )
         if not self.config.record_refunds:
             by = f" (reference {note.refund_reference})" if note.refund_reference else ""
             return Pending.by_hand(

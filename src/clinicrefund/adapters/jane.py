@@ -76,9 +76,11 @@ class JaneEHR(JaneClinic):
 
     async def post_billing_note(self, note: BillingNote, /) -> Outcome:
         by = f" (reference {note.refund_reference})" if note.refund_reference else ""
+        told = f"record there the refund of {note.amount}{by}"
+        if note.failed:
+            told = f"take back the refund that failed, so that {note.amount} stays refunded"
         return Pending.by_hand(
-            f"Jane takes no word of money from outside: on the invoice of visit {note.reference}, "
-            f"record there the refund of {note.amount}{by}."
+            f"Jane takes no word of money from outside: on the invoice of visit {note.reference}, {told}."
         )
 
     async def find_billing_note(self, note: BillingNote, /, *, reference: str | None) -> Outcome | None:

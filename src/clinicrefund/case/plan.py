@@ -149,9 +149,23 @@ def _books(case: Case, roster: Roster, state: MoneyState | None) -> Iterator[Pla
                 case, Effect.ENTRY, entry.via, "reversal", *entry.plan.name.split(":")[2:],
                 books=entry.step_id, amount=entry.plan.amount, kind=EntryKind.REVERSAL, after=(entry.step_id,),
             )  # fmt: skip
-    if state is MoneyState.SETTLED:
-        for update in case.of(Effect.UPDATE):
-            yield _step(case, Effect.BILLING, update.via, str(case.supplements), after=(update.step_id,))
+    yield from _notes(case, state)
+
+
+def _notes(case: Case, state: MoneyState | None) -> Iterator[PlannedStep]:
+    """What the EHR's billing is told: that money went back, and, where it had been told so, that it failed."""
+    round_ = (str(case.supplements), *([str(case.failures)] if case.failures else []))
+    for update in case.of(Effect.UPDATE):
+        notes = [note for note in case.of(Effect.BILLING) if note.via == update.via]
+        if state is MoneyState.SETTLED:
+            failed = tuple(note.step_id for note in notes if note.plan.tells is not None)
+            yield _step(case, Effect.BILLING, update.via, *round_, after=(update.step_id, *failed))
+        told = [note for note in notes if isinstance(note.outcome, Done) and note.plan.tells is None]
+        if state is MoneyState.FAILED and told:
+            yield _step(
+                case, Effect.BILLING, update.via, state.value, *round_,
+                tells=state, after=(told[-1].step_id,),
+            )  # fmt: skip
 
 
 def _failed(case: Case, entry: Step) -> bool:

@@ -105,12 +105,13 @@ class PracticeEHR:
         """A refund that was made there stands in its billing. Of any other, a person must tell it."""
         found = await self.find_billing_note(note, reference=None)
         by = f" (refund {note.refund_reference})" if note.refund_reference else ""
+        told = "a refund has failed, so that only" if note.failed else "that"
         return found or Pending.by_hand(
-            f"In the billing of {self.vendor}, note at visit {note.reference} that {note.amount} went back{by}.",
+            f"In the billing of {self.vendor}, note at visit {note.reference} {told} {note.amount} went back{by}.",
         )
 
     async def find_billing_note(self, note: BillingNote, /, *, reference: str | None) -> Outcome | None:
-        if note.refund_reference is None or not self._api.offers("get_refund"):
+        if note.failed or note.refund_reference is None or not self._api.offers("get_refund"):
             return None
         refund = await self._refunds.of(note.refund_reference)
         settled = refund is not None and refund.settled and refund.amount == note.amount

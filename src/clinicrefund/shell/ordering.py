@@ -54,6 +54,7 @@ def billing_note(case: Case, step: Step, clinic: Clinic, reference: str) -> Bill
         amount=_refunded(case),
         refund_reference=", ".join(references) or None,
         full=case.decision is not None and not case.decision.retained,
+        failed=step.plan.tells is MoneyState.FAILED,
     )
 
 
