@@ -27,15 +27,15 @@ def main() -> int:
 
 def _shared(seed: int, numbers: range, processes: int) -> Outcome:
     if processes == 1:
-        return play(seed, numbers, _progress)
+        return play(seed, numbers, _tell_at_once)
     parts = [numbers[place::processes] for place in range(processes)]
     with ProcessPoolExecutor(processes) as pool:
         return reduce(add, pool.map(play, [seed] * processes, parts))
 
 
-def _progress(done: int) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{done}")
+def _tell_at_once(finding: str) -> None:
+    sys.stderr.write(f"{finding}\n")
+    sys.stderr.flush()
 
 
 def _tell(seed: int, outcome: Outcome) -> None:

@@ -52,12 +52,12 @@ class Outcome:
         )
 
 
-def play(seed: int, numbers: Sequence[int], tell: Callable[[int], None] = lambda _: None) -> Outcome:
-    """Plays these inputs of a seed. ``tell`` hears now and then how many are done."""
+def play(seed: int, numbers: Sequence[int], tell: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Plays these inputs of a seed. ``tell`` hears at once of each finding."""
     return anyio.run(_play, seed, numbers, tell)
 
 
-async def _play(seed: int, numbers: Sequence[int], tell: Callable[[int], None]) -> Outcome:
+async def _play(seed: int, numbers: Sequence[int], tell: Callable[[str], None]) -> Outcome:
     stages = [await stage(platform) for platform in PLATFORMS]
     sources = await targets(stages)
     kinds: Sequence[tuple[str, Sequence[Any], int]] = (
@@ -67,7 +67,7 @@ async def _play(seed: int, numbers: Sequence[int], tell: Callable[[int], None]) 
     )
     answers, platforms, findings = Counter[str](), Counter[str](), list[Finding]()
     started = time.perf_counter()
-    for done, number in enumerate(numbers, start=1):
+    for number in numbers:
         random = Random(f"{seed}/{number}")  # noqa: S311 - drawn to be drawn again
         kind, among, _ = random.choices(kinds, weights=[weight for *_, weight in kinds])[0]
         reader = random.choice(among)
@@ -79,9 +79,8 @@ async def _play(seed: int, numbers: Sequence[int], tell: Callable[[int], None]) 
             what, why = f"{kind}: {given.what}", str(broken)[:300]
             found = {"platform": reader.platform, "what": what, "why": why, "shown": _shown(given)}
             findings.append(Finding(seed=seed, number=number, **found))
+            tell(str(findings[-1]))
         platforms[reader.platform] += 1
-        if done % 10_000 == 0:
-            tell(done)
     seconds = time.perf_counter() - started
     return Outcome(
         inputs=len(numbers), seconds=seconds, answers=answers, platforms=platforms, findings=tuple(findings)

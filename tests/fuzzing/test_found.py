@@ -45,6 +45,7 @@ async def test_a_signed_moment_that_is_in_no_calendar_is_kept_for_a_person(
     [
         ("hubspot", "find_record", "id", PLANTED),
         ("hubspot", "log", "id", "1e999999"),
+        ("hubspot", "log", "toObjectId", "7\udfff"),
         ("quickbooks", "find_entry", "CreateTime", "NaN"),
         ("quickbooks", "find_entry", "CreateTime", "2026-03-08"),
         ("athenahealth", "get_appointment", "scheduleddatetime", "12/31/9999 23:59:59"),

@@ -176,7 +176,9 @@ def misfit(random: Random, value: Json) -> bytes:
     if not random.randrange(5):
         raw = random.choice(_RAW)
         value = edited(value, random.choice(paths(value)), lambda _: _MARK)
-    text = json.dumps(value, ensure_ascii=bool(random.randrange(3)), indent=random.choice((None, None, 2)))
+    text = json.dumps(
+        value, ensure_ascii=bool(random.randrange(3)), indent=None if random.randrange(20) else 2
+    )
     body = text.encode("utf-8", "surrogatepass")
     return body if raw is None else body.replace(f'"{_MARK}"'.encode(), raw, 1)
 

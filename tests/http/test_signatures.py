@@ -258,3 +258,67 @@ def test_only_the_one_text_of_a_base64_signature_is_taken() -> None:
     for other in same:
         with pytest.raises(WebhookRejected):
             verify_hmac(Secret("key"), b"body", [other], encoding="base64")
+
+
+# ---- one bit -------------------------------------------------------------------------------------------------------
+
+bodies = st.binary(min_size=1, max_size=120)
+bits = st.tuples(st.integers(0, 10**6), st.integers(0, 7))
+
+
+def flipped(given_: bytes, bit: tuple[int, int]) -> bytes:
+    place, number = bit[0] % len(given_), bit[1]
+    return given_[:place] + bytes([given_[place] ^ (1 << number)]) + given_[place + 1 :]
+
+
+def flipped_text(text: str, bit: tuple[int, int]) -> str:
+    return flipped(text.encode(), bit).decode("latin-1")
+
+
+@given(body=bodies, bit=bits, digest=st.sampled_from(["sha1", "sha256", "sha512"]), of_base64=st.booleans())
+def test_a_flipped_bit_of_what_was_signed_or_of_its_signature_is_rejected(
+    body: bytes,
+    bit: tuple[int, int],
+    digest: Digest,
+    of_base64: bool,  # noqa: FBT001 - it is drawn
+) -> None:
+    encoding: Encoding = "base64" if of_base64 else "hex"
+    signature = sign(KEY, body, digest, encoding)
+    with pytest.raises(WebhookRejected):
+        verify_hmac(KEY, flipped(body, bit), [signature], digest=digest, encoding=encoding)
+    forged = flipped_text(signature, bit)
+    if encoding == "hex" and forged.lower() == signature:
+        return  # hex may be written in capitals
+    with pytest.raises(WebhookRejected):
+        verify_hmac(KEY, body, [forged], digest=digest, encoding=encoding)
+
+
+@given(body=bodies, bit=bits)
+def test_a_flipped_bit_of_a_timed_header_or_its_body_is_rejected(body: bytes, bit: tuple[int, int]) -> None:
+    good = header(body=body)
+    verify_timed_header(KEY, body, good, now=NOW)
+    with pytest.raises(WebhookRejected):
+        verify_timed_header(KEY, flipped(body, bit), good, now=NOW)
+    forged = flipped_text(good, bit)
+    if forged.lower() == good and forged[:16] == good[:16]:
+        return
+    with pytest.raises(WebhookRejected):
+        verify_timed_header(KEY, body, forged, now=NOW)
+
+
+@given(body=bodies, bit=bits, name=st.sampled_from(["message", "seconds", "signatures"]))
+def test_a_flipped_bit_of_a_standard_webhook_is_rejected(
+    body: bytes, bit: tuple[int, int], name: str
+) -> None:
+    key = Secret("whsec_" + base64.b64encode(b"k" * 32).decode())
+    made = standard_webhook_headers(key, body, message="msg_1", at=NOW)
+    parts = {
+        "message": made["webhook-id"],
+        "seconds": made["webhook-timestamp"],
+        "signatures": made["webhook-signature"],
+    }
+    verify_standard_webhook(key, body, **parts, now=NOW)
+    with pytest.raises(WebhookRejected):
+        verify_standard_webhook(key, flipped(body, bit), **parts, now=NOW)
+    with pytest.raises(WebhookRejected):
+        verify_standard_webhook(key, body, **{**parts, name: flipped_text(parts[name], bit)}, now=NOW)
