@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import attrs
 
@@ -128,6 +128,7 @@ class Departure:
         self.left = True
 
 
+@runtime_checkable
 class Line(Protocol):
     """What carries requests: connections of one library, or the sandbox in this process."""
 
@@ -147,7 +148,12 @@ class Line(Protocol):
 
 
 def line_over(transport: "httpx.AsyncBaseTransport | None", /) -> "Line":
-    """What carries the calls: the host's transport, or by itself the fastest that is installed."""
+    """What carries the calls: the host's transport, or by itself the fastest that is installed.
+
+    A transport of httpx that is a `Line`, too, is spared the making of httpx's requests and responses.
+    """
+    if isinstance(transport, Line):
+        return transport
     if transport is None and not _on_trio():
         with suppress(ImportError):
             from clinicrefund.http.aiohttp_line import AiohttpLine

@@ -23,6 +23,8 @@ class Answer:
 
 def is_unreachable(stand_in: StandIn, method: str, path: str, /) -> bool:
     """Whether the connection for this request is scripted to fail before a byte of it is read."""
+    if not stand_in.faults:
+        return False
     operation = stand_in.operation(method, path)
     coming = next((fault for fault in stand_in.faults if fault.fits(operation) and not fault.after), None)
     if coming is None or coming.fault is not Fault.UNREACHABLE:
@@ -41,7 +43,8 @@ def answer(stand_in: StandIn, method: str, target: str, headers: Mapping[str, st
         headers={name.lower(): value for name, value in headers.items()},
         body=body,
     )
-    scripted = next_fault(stand_in.faults, stand_in.operation(method, path))
+    faults = stand_in.faults
+    scripted = next_fault(faults, stand_in.operation(method, path)) if faults else None
     if scripted is None:
         return Answer(reply=stand_in.answer(method, path, request))
     if scripted.fault is not Fault.STRANGE:

@@ -181,8 +181,15 @@ class StandIn:
         for wanted, _, pattern, name in self._routes:
             if wanted == method and (match := pattern.fullmatch(path)):
                 parts = {part: unquote(value) for part, value in match.groupdict().items()}
+                asked = SandboxRequest(
+                    method=request.method,
+                    path=parts,
+                    raw_query=request.raw_query,
+                    headers=request.headers,
+                    body=request.body,
+                )
                 try:
-                    reply: SandboxReply = getattr(self, name)(attrs.evolve(request, path=parts))
+                    reply: SandboxReply = getattr(self, name)(asked)
                 except RefusedByVendor as refused:
                     return refused.reply
                 return reply

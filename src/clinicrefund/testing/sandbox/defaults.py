@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import cache
 from hashlib import sha256
 from importlib import import_module
 from pkgutil import iter_modules
@@ -28,8 +29,7 @@ Gateways first: the first that takes payments takes those of a new booking.
 
 def every_platform() -> Sequence[str]:
     """The name of every platform that this package has a stand-in for, in the alphabet's order."""
-    modules = sorted(module.name for module in iter_modules(stand_ins_package.__path__))
-    return tuple(name for name in modules if _classes(name))
+    return tuple(name for name in sorted(_modules()) if _classes(name))
 
 
 def stand_ins(platforms: Iterable[str] = PLATFORMS, /) -> Sequence[StandIn]:
@@ -38,12 +38,17 @@ def stand_ins(platforms: Iterable[str] = PLATFORMS, /) -> Sequence[StandIn]:
 
 
 def _stand_in(platform: str) -> StandIn:
-    names = {module.name for module in iter_modules(stand_ins_package.__path__)}
-    for made in _classes(platform) if platform in names else ():
+    for made in _classes(platform) if platform in _modules() else ():
         return made()
     raise InputRefused(f"there is no stand-in of {platform!r}; there are {', '.join(every_platform())}")
 
 
+@cache
+def _modules() -> frozenset[str]:
+    return frozenset(module.name for module in iter_modules(stand_ins_package.__path__))
+
+
+@cache
 def _classes(module_name: str) -> Sequence[type[StandIn]]:
     """Beside a stand-in's module there are others, with its shapes and parts: they hold no class of a platform."""
     module = import_module(f"{stand_ins_package.__name__}.{module_name}")
