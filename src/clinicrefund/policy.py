@@ -88,8 +88,8 @@ class CancellationPolicy:
     `Appointment.zone`, else in ``zone`` (the orchestrator fills in the clinic's); a time of day that a change of the
     clocks skips or repeats counts at the later of its two moments. See `BusinessDays` and `ByTime`.
 
-    ``name`` is for people; it changes neither equality nor `version`. `PolicyError`, at construction, where the rules
-    contradict themselves.
+    ``name`` is for people; it changes neither equality nor `CancellationPolicy.version`. `PolicyError`, at
+    construction, where the rules contradict themselves.
     """
 
     name: str = attrs.field(default="", eq=False)
