@@ -73,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name} ...", file=sys.stderr, flush=True)
         row = names[name]
         measured.append(measure(attrs.evolve(row, clock=Clock.CPU) if options.cpu else row, scale))
-    rows = report.as_json(measured)["rows"]
-    print(report.as_table(rows))
+    came = report.as_json(measured, short=options.short)
+    print(report.as_table(came["rows"]))
     if options.json:
-        report.write(measured, options.json)
+        report.write(came, options.json)
     return 0
 
 

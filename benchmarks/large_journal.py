@@ -215,10 +215,10 @@ def _handling(scale: Scale, large: str, small: str) -> Iterator[Sides]:
         yield Sides(ours=a, peer=b)
 
 
-def _row(name: str, journal: str, sides: Callable[[Scale], AbstractContextManager[Sides]]) -> Row:
+def _row(name: str, where: str, journal: str, sides: Callable[[Scale], AbstractContextManager[Sides]]) -> Row:
     return Row(
         name=name,
-        title=f"cost of a case when {journal} holds 1,000,000",
+        title=f"cost of a case when {where} holds 1,000,000",
         ours=f"a whole new case, {AT_A_TIME} at a time, on a {journal} of 1,000,000 cases",
         peer=f"the same on a {journal} of 1,000 cases",
         unit="case",
@@ -228,5 +228,5 @@ def _row(name: str, journal: str, sides: Callable[[Scale], AbstractContextManage
     )
 
 
-LARGE_SQLITE = _row("million-sqlite", "SQLiteJournal", _on_sqlite)
-LARGE_POSTGRES = _row("million-postgres", "PostgresJournal", _on_postgres)
+LARGE_SQLITE = _row("million-sqlite", "SQLite", "SQLiteJournal", _on_sqlite)
+LARGE_POSTGRES = _row("million-postgres", "PostgreSQL", "PostgresJournal", _on_postgres)

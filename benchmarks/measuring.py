@@ -81,6 +81,8 @@ class Row:
     sides: Callable[[Scale], AbstractContextManager[Sides]]
     clock: Clock = Clock.WALL
     bytes: bool = False
+    fresh: bool = False
+    """Whether each round is a process of its own, so that there is nothing to warm up."""
 
 
 @attrs.frozen(kw_only=True)
@@ -110,11 +112,11 @@ class Measured:
 
 
 def measure(row: Row, scale: Scale) -> Measured:
-    """The row's rounds, interleaved; who goes first changes from round to round. One round of each warms up."""
+    """The row's rounds, interleaved; who goes first changes from round to round. A round before the first warms up."""
     ours: list[float] = []
     peer: list[float] = []
     with row.sides(scale) as sides:
-        for place in range(-1, scale.rounds):
+        for place in range(0 if row.fresh else -1, scale.rounds):
             for is_ours in _order(place):
                 cost = (sides.ours if is_ours else sides.peer)().by(row.clock)
                 if place >= 0:

@@ -161,4 +161,5 @@ MEMORY_IN_FLIGHT = Row(
     reach=2,
     sides=_sides,
     bytes=True,
+    fresh=True,
 )

@@ -14,7 +14,7 @@ from benchmarks.measuring import Better, Measured
 _PEERS = ("clinicrefund", "dbos", "stripe", "httpx", "aiohttp", "psycopg", "cattrs", "attrs")
 
 
-def as_json(measured: Iterable[Measured]) -> dict[str, Any]:
+def as_json(measured: Iterable[Measured], *, short: bool) -> dict[str, Any]:
     """Everything of the run, so that the table can be made again from it."""
     return {
         "machine": {
@@ -24,6 +24,7 @@ def as_json(measured: Iterable[Measured]) -> dict[str, Any]:
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count(),
         },
+        "short": short,
         "versions": {name: _version(name) for name in _PEERS},
         "rows": [_row(one) for one in measured],
     }
@@ -100,6 +101,6 @@ def amount(value: float, row: dict[str, Any]) -> str:
     return f"{value * 1000:.1f} ms a {row['unit']}"
 
 
-def write(measured: Iterable[Measured], path: Path) -> None:
+def write(report: dict[str, Any], path: Path) -> None:
     """As JSON, to a file."""
-    path.write_text(f"{json.dumps(as_json(measured), indent=1)}\n")
+    path.write_text(f"{json.dumps(report, indent=1)}\n", encoding="utf-8")
