@@ -100,7 +100,11 @@ async def test_after_days_without_a_worker_the_dead_key_is_not_trusted(*, arrive
         case = await s.work(case.case_id)
         assert case.status is CaseStatus.CLOSED
         assert len(s.wire.of("GET /v1/refunds")) > looks, "it is looked up first"
-        assert len(s.wire.of(REFUND)) == sends
+        sent = s.wire.of(REFUND)
+        assert len(sent) == sends
+        assert len({one.headers["idempotency-key"] for one in sent}) == sends, (
+            "the dead key is not used again"
+        )
         assert s.moves() == [(12000, "succeeded")]
         assert s.sent(booking) == usd("120")
         assert s.books() == [120]
