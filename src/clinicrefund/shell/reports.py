@@ -5,6 +5,7 @@ adopted where exactly one open case owes at least that; else it is a task. It ne
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 import attrs
@@ -20,11 +21,12 @@ from clinicrefund.case.ids import (
     refund_stream,
 )
 from clinicrefund.case.payment import RefundsTold, ReservationSpent
+from clinicrefund.case.schedule import ask_again_after
 from clinicrefund.case.state import Case, Step
 from clinicrefund.case.status import Audience
 from clinicrefund.clinic import Clinic
 from clinicrefund.digest import digest
-from clinicrefund.errors import CommandRefused, InputRefused
+from clinicrefund.errors import CommandRefused, InputRefused, JournalConflict
 from clinicrefund.model import Channel
 from clinicrefund.outcomes import Done, Refused
 from clinicrefund.ports import Append, PaymentGateway
@@ -170,6 +172,7 @@ class Reports:
     ) -> Sequence[Poke]:
         flying = [file for file in files if any(_in_doubt(step) for step in file.case.of(Effect.REFUND))]
         if flying:  # it may be the one whose answer was lost: ask about that first, then look at this again
+            await self._put_off(delivery)
             return tuple(
                 Poke(case_id=file.case.case_id, step_id=step.step_id)
                 for file in flying
@@ -320,6 +323,12 @@ class Reports:
         file = await find_case(self.intake.journal, self.intake.clock, roster_of(clinic), name)
         # A platform may speak of its own clinic alone.
         return file if file is not None and file.case.clinic_id == clinic.clinic_id else None
+
+    async def _put_off(self, delivery: Stream) -> None:
+        """Not as soon as its hold ends: whoever is in doubt is not asked about all the time because of it."""
+        with suppress(JournalConflict):  # somebody else has worked on it meanwhile
+            later = self.intake.clock.now() + ask_again_after(1)
+            await commit(self.intake.journal, [delivery.add(due=later)])
 
     async def _worked(self, delivery: Stream, *cases: str) -> None:
         if appends := await self.intake.worked(delivery, *cases)():
