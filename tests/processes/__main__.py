@@ -69,8 +69,8 @@ def _crowd(workers: int, cases: int, journal: str, seed: int) -> None:
         if journal == "sqlite":
             print(crowd.run(folder, str(folder / "refunds.db"), workers=workers, cases=cases, seed=seed))
             return
-        with postgres.running() as conninfo:
-            print(crowd.run(folder, f"postgres:{conninfo}", workers=workers, cases=cases, seed=seed))
+        with postgres.server() as server:
+            print(crowd.run(folder, f"postgres:{server.conninfo}", workers=workers, cases=cases, seed=seed))
 
 
 def _since(began: float) -> str:

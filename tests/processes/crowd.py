@@ -45,6 +45,9 @@ _DAYS = timedelta(days=5)
 """Longer than anything is asked for before a person is."""
 
 
+_STILL = 0.3
+"""For so many seconds nobody has asked a vendor anything."""
+
 _TOGETHER = timedelta(minutes=3)
 """What comes due within that time is worked on together."""
 
@@ -280,7 +283,7 @@ class _Quiet:
         now = time.perf_counter()
         if self._town.asked != self._seen:
             self._seen, self._since = self._town.asked, now
-        if now - self._since < 0.5:
+        if now - self._since < _STILL:
             return False
         due = next_due(self._journal)
         return due is None or due - self._town.clock.now() > 2 * SETTINGS.lease
