@@ -86,13 +86,13 @@ async def test_of_many_that_race_on_one_stream_one_wins_each_place(new_database:
 async def test_commits_that_wait_together_share_one_transaction(
     journal: PostgresJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    groups, write = list[int](), journal._write
+    groups, write = list[int](), journal._writing._turn
 
     async def counted(group: object) -> None:
         groups.append(len(group))  # type: ignore[arg-type]
         await write(group)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(journal, "_write", counted)
+    monkeypatch.setattr(journal._writing, "_turn", counted)
     await journal.read("case/0")
     async with anyio.create_task_group() as tasks:
         for number in range(40):

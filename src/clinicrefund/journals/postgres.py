@@ -1,7 +1,6 @@
 """`PostgresJournal`: many processes on many machines, on one PostgreSQL. Needs the extra ``postgres``; asyncio only."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,13 +19,13 @@ except ImportError as missing:
 from clinicrefund.errors import InputRefused, JournalConflict, JournalError
 from clinicrefund.journals.asking import held_until, verify_question
 from clinicrefund.journals.postgres_schema import SCHEMA, configure, explain, prepare
+from clinicrefund.journals.together import Together, Wish
 from clinicrefund.ports import Append, Record
 
 _Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_LARGEST_GROUP: Final = 64
 
 _OPEN: Final = """\
 INSERT INTO clinicrefund_stream (name, length) SELECT name, 0 FROM unnest(%s::bytea[]) AS name ORDER BY name
@@ -40,9 +39,9 @@ _KEEP: Final = """\
 INSERT INTO clinicrefund_record (stream, position, kind, body, at, digest)
 SELECT * FROM unnest(%s::bigint[], %s::integer[], %s::bytea[], %s::bytea[], %s::bigint[], %s::bytea[])"""
 _READ: Final = """\
-SELECT stream.length, record.position, record.kind, record.body, record.at, record.digest
+SELECT stream.name, stream.length, record.position, record.kind, record.body, record.at, record.digest
 FROM clinicrefund_stream AS stream LEFT JOIN clinicrefund_record AS record ON record.stream = stream.id
-WHERE stream.name = %s ORDER BY record.position"""
+WHERE stream.name = ANY(%s::bytea[]) ORDER BY record.stream, record.position"""
 _WAITING: Final = "SELECT due, id, name FROM clinicrefund_stream WHERE due <= %s ORDER BY due, id LIMIT %s"
 _HOLD: Final = """\
 WITH waiting AS (
@@ -93,8 +92,8 @@ class PostgresJournal:
         )
         self._create = create
         self._opening = anyio.Lock()
-        self._writing = anyio.Lock()
-        self._waiting: deque[_Commit] = deque()
+        self._writing = Together(self._write)
+        self._reading = Together(self._answer)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
@@ -118,22 +117,7 @@ class PostgresJournal:
 
         When it raises `JournalConflict` nothing was written. A connection that broke leaves open whether it was: read.
         """
-        ours = _Commit(appends=_encoded(appends))
-        self._waiting.append(ours)
-        try:
-            async with self._writing:
-                while not ours.over.is_set():
-                    group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _LARGEST_GROUP))]
-                    with anyio.CancelScope(shield=True):
-                        await self._write(group)
-        finally:
-            if ours in self._waiting:  # given up before anybody began with it
-                self._waiting.remove(ours)
-            else:  # somebody is at it, for us and others: it ends before we do
-                with anyio.CancelScope(shield=True):
-                    await ours.over.wait()
-        if ours.error is not None:
-            raise ours.error
+        await self._writing.grant(_Commit(appends=_encoded(appends)))
 
     async def commit_in(self, connection: _Connection, appends: Sequence[Append], /) -> None:
         """Writes into a transaction of the host's own, beside its own tables; the host commits. For what
@@ -149,17 +133,15 @@ class PostgresJournal:
 
     async def read(self, stream: str, /) -> Sequence[Record]:
         """All records of the stream in order; empty where there is none."""
-        async with self._connection() as connection:
-            rows = await (await connection.execute(_READ, (_bytes(stream),), binary=True)).fetchall()
-        length = rows[0][0] if rows else 0
-        kept = [row[1:] for row in rows if row[1] is not None]
-        if [position for position, *_ in kept] != list(range(length)):
+        ours = _Question(name=_bytes(stream))
+        await self._reading.grant(ours)
+        if [position for position, *_ in ours.records] != list(range(ours.length)):
             raise JournalError(
                 "the journal's PostgreSQL is damaged (records of a stream are missing): restore a backup"
             )
         return tuple(
             Record(kind=_text(kind), body=_text(body), at=_moment(at), digest=_text(digest))
-            for _, kind, body, at, digest in kept
+            for _, kind, body, at, digest in ours.records
         )
 
     async def due(self, before: datetime, /, *, limit: int, hold: timedelta | None = None) -> Sequence[str]:
@@ -206,19 +188,20 @@ class PostgresJournal:
                 self._loop = here
 
     async def _write(self, group: "Sequence[_Commit]") -> None:
-        failed: JournalError | None = JournalError(
-            "the journal's PostgreSQL was given up; read the stream again"
-        )
-        try:
-            async with self._connection() as connection, connection.transaction():
-                await _write_all(connection, group)
-            failed = None
-        except JournalError as error:
-            failed = error
-        finally:
-            for one in group:
-                one.error = one.error or failed
-                one.over.set()
+        async with self._connection() as connection, connection.transaction():
+            await _write_all(connection, group)
+
+    async def _answer(self, group: "Sequence[_Question]") -> None:
+        by_name: dict[bytes, list[_Question]] = {}
+        for one in group:
+            by_name.setdefault(one.name, []).append(one)
+        async with self._connection() as connection:
+            rows = await (await connection.execute(_READ, (list(by_name),), binary=True)).fetchall()
+            for name, length, *record in rows:
+                for one in by_name[bytes(name)]:
+                    one.length = length
+                    if record[0] is not None:
+                        one.records.append(tuple(record))
 
 
 @attrs.frozen(kw_only=True)
@@ -233,12 +216,19 @@ class _Rows:
 
 
 @attrs.define(eq=False, kw_only=True)
-class _Commit:
-    """What one caller wants committed, and what came of it."""
+class _Commit(Wish):
+    """Appends that belong together."""
 
     appends: tuple[_Rows, ...]
-    error: JournalError | None = None
-    over: anyio.Event = attrs.field(factory=anyio.Event)
+
+
+@attrs.define(eq=False, kw_only=True)
+class _Question(Wish):
+    """What is in a stream."""
+
+    name: bytes
+    length: int = 0
+    records: list[tuple[Any, ...]] = attrs.field(factory=list)
 
 
 @attrs.define(kw_only=True)
