@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypeAlias
+from weakref import WeakKeyDictionary
 
 import anyio
 import attrs
@@ -26,6 +27,7 @@ _Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_UNTRIED: Final = 1.0  # seconds
 
 _OPEN: Final = """\
 INSERT INTO clinicrefund_stream (name, length) SELECT name, 0 FROM unnest(%s::bytea[]) AS name ORDER BY name
@@ -38,6 +40,33 @@ FROM unnest(%s::bigint[], %s::integer[], %s::bigint[]) AS moved (id, length, due
 _KEEP: Final = """\
 INSERT INTO clinicrefund_record (stream, position, kind, body, at, digest)
 SELECT * FROM unnest(%s::bigint[], %s::integer[], %s::bytea[], %s::bytea[], %s::bigint[], %s::bytea[])"""
+# All of it in one question, since each costs a turn of the event loop, and the whole group waits. A stream that is not
+# as long as it was seen divides by zero, which takes everything back.
+_AT_ONCE: Final = """\
+WITH wanted AS (
+    SELECT * FROM unnest(%s::bytea[], %s::integer[], %s::integer[], %s::bigint[]) AS wanted (name, seen, length, due)
+), opened AS (
+    INSERT INTO clinicrefund_stream (name, length, due)
+    SELECT name, length, due FROM wanted WHERE seen = 0 ORDER BY name
+    ON CONFLICT (name) DO NOTHING RETURNING id, name
+), moved AS (
+    UPDATE clinicrefund_stream AS stream SET length = wanted.length, due = wanted.due FROM wanted
+    WHERE wanted.seen > 0 AND stream.name = wanted.name AND stream.length = wanted.seen
+    RETURNING stream.id, stream.name
+), heads AS (
+    SELECT id, name FROM opened UNION ALL SELECT id, name FROM moved
+), kept AS (
+    INSERT INTO clinicrefund_record (stream, position, kind, body, at, digest)
+    SELECT heads.id, fresh.position, fresh.kind, fresh.body, fresh.at, fresh.digest
+    FROM unnest(%s::bytea[], %s::integer[], %s::bytea[], %s::bytea[], %s::bigint[], %s::bytea[])
+        AS fresh (name, position, kind, body, at, digest) JOIN heads ON heads.name = fresh.name
+)
+SELECT 1 / ((SELECT count(*) FROM heads) = (SELECT count(*) FROM wanted))::integer"""
+_MOVED_ON: Final = (
+    psycopg.errors.DivisionByZero,
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.DeadlockDetected,
+)
 _READ: Final = """\
 SELECT stream.name, stream.length, record.position, record.kind, record.body, record.at, record.digest
 FROM clinicrefund_stream AS stream LEFT JOIN clinicrefund_record AS record ON record.stream = stream.id
@@ -87,10 +116,11 @@ class PostgresJournal:
             min_size=1,
             max_size=connections,
             configure=configure,
-            check=psycopg_pool.AsyncConnectionPool.check_connection,
+            check=self._check,
             timeout=patience.total_seconds(),
         )
         self._create = create
+        self._used: WeakKeyDictionary[_Connection, float] = WeakKeyDictionary()
         self._opening = anyio.Lock()
         self._writing = Together(self._write)
         self._reading = Together(self._answer)
@@ -166,8 +196,14 @@ class PostgresJournal:
             await self._opened()
             async with self._pool.connection() as connection:
                 yield connection
+                self._used[connection] = anyio.current_time()
         except psycopg.Error as error:
             raise explain(error) from None
+
+    async def _check(self, connection: _Connection) -> None:
+        """A connection that stood unused may have been cut off meanwhile; one that has just answered was not."""
+        if anyio.current_time() - self._used.get(connection, -_UNTRIED) >= _UNTRIED:
+            await psycopg_pool.AsyncConnectionPool.check_connection(connection)
 
     async def _opened(self) -> None:
         try:
@@ -188,8 +224,14 @@ class PostgresJournal:
                 self._loop = here
 
     async def _write(self, group: "Sequence[_Commit]") -> None:
-        async with self._connection() as connection, connection.transaction():
-            await _write_all(connection, group)
+        async with self._connection() as connection:
+            try:
+                if await _write_at_once(connection, group):
+                    return
+            except _MOVED_ON:  # nothing was written: now one by one, and whoever came too late is told
+                pass
+            async with connection.transaction():
+                await _write_all(connection, group)
 
     async def _answer(self, group: "Sequence[_Question]") -> None:
         by_name: dict[bytes, list[_Question]] = {}
@@ -241,6 +283,24 @@ class _Head:
     moved: bool = False
 
 
+async def _write_at_once(connection: _Connection, group: Sequence[_Commit]) -> bool:
+    """Every commit of the group, or nothing of it. False: two of them write one stream, which takes more care."""
+    appends = [append for one in group for append in one.appends]
+    if len({append.name for append in appends}) < len(appends):
+        return False
+    streams = [(one.name, one.seen, one.seen + len(one.records), one.due) for one in appends]
+    records = [
+        (one.name, place, *row) for one in appends for place, row in enumerate(one.records, start=one.seen)
+    ]
+    columns = [*_columns(streams, 4), *_columns(records, 6)]
+    await connection.execute(_AT_ONCE, columns, binary=True)
+    return True
+
+
+def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
+    return [[row[place] for row in rows] for place in range(width)]
+
+
 async def _write_all(connection: _Connection, group: Sequence[_Commit]) -> None:
     """Every commit of the group whose streams stand where it saw them; the others get their `JournalConflict`."""
     asked = [append for one in group for append in one.appends]
@@ -257,12 +317,11 @@ async def _write_all(connection: _Connection, group: Sequence[_Commit]) -> None:
         except JournalConflict as conflict:
             one.error = conflict
     moved = [head for head in heads.values() if head.moved]
-    columns = list(zip(*kept, strict=True)) or [()] * 6
     async with connection.pipeline():
         await connection.execute(
             _MOVE, ([h.stream for h in moved], [h.length for h in moved], [h.due for h in moved]), binary=True
         )
-        await connection.execute(_KEEP, [list(column) for column in columns], binary=True)
+        await connection.execute(_KEEP, _columns(kept, 6), binary=True)
 
 
 def _applied(
