@@ -133,9 +133,8 @@ class BoundSession:
 
     async def _replaced(self, refused: str | None) -> bool:
         """Whether there is a chance of another token than the refused one."""
-        if self._authorizer is None or refused is None:
-            return False
-        return await self._authorizer.replace(refused)
+        signs = self._authorizer
+        return signs is not None and refused is not None and await signs.replace(refused)
 
     async def _attempt(self, call: HttpCall, wire: "Wire", attempt: int, lane: Hashable) -> HttpReply:
         from clinicrefund.http.transport import Broken, exchange
@@ -295,9 +294,7 @@ class _Doubtful(Exception):
 
 
 class _SignedInVain(Exception):
-    """The token may have ended: the authorization that was refused, and, where the status can also mean something else,
-    the answer that it is in that case.
-    """
+    """The token may have ended. ``reply``: the answer that it is else, where the status can mean something else."""
 
     def __init__(
         self, error: CredentialsRefused, authorization: str | None, reply: HttpReply | None, /
