@@ -42,23 +42,22 @@ async def refund(work: Work, step: Step, /) -> None:
             if fresh is None or fresh.over:
                 return
             step = fresh
+        except PlatformError as error:  # of a look: a write's own are told apart where it is sent
+            await postpone(work.file, step, error, work.clock)
+            return
         else:
             return
     await ask_later(work, step)
 
 
 async def _refund(work: Work, step: Step) -> None:
-    try:
-        there = await look(work, step)
-        if isinstance(there, Refused):
-            await _not_shown(work, step, there)
-            return
-        order = _order(work.file.case, step, there)
-        reference = _reference(step, there)
-        found = await there.gateway.find_refund(order, reference=reference)
-    except PlatformError as error:
-        await postpone(work.file, step, error, work.clock)
+    there = await look(work, step)
+    if isinstance(there, Refused):
+        await _not_shown(work, step, there)
         return
+    order = _order(work.file.case, step, there)
+    reference = _reference(step, there)
+    found = await there.gateway.find_refund(order, reference=reference)
     if isinstance(found, Refused) and (step.untouched or (step.attempt > 1 and reference is None)):
         found = None  # it may be an earlier attempt that failed for good, and says nothing of this one
     if isinstance(step.outcome, Done) and not isinstance(found, Refused):
