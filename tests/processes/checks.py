@@ -34,33 +34,41 @@ def standing(sandbox: Sandbox) -> Mapping[str, int]:
     }
 
 
-def wrong_now(sandbox: Sandbox) -> str | None:
-    """What must never be, at any moment: anything twice, or more money back than was paid."""
-    twice = {platform: count for platform, count in standing(sandbox).items() if count > 1}
+def wrong_now(sandbox: Sandbox, *, forgot: bool = False) -> str | None:
+    """What must never be, at any moment: anything twice, or more money back than was paid. ``forgot``: the journal has
+    lost what it knew, and Slack's webhook can be asked nothing: there alone a message may stand twice.
+    """
+    blind = {"slack"} if forgot else set[str]()
+    twice = {
+        platform: count
+        for platform, count in standing(sandbox).items()
+        if count > 1 and platform not in blind
+    }
     if twice:
         return f"something happened twice: {twice}"
     told = Counter(posts(sandbox))
-    if told and max(told.values()) > 1:
+    if told and max(told.values()) > 1 and not forgot:
         return "the team was told the same twice"
     if any(refund["amount"] != 12000 for refund in _refunds(sandbox)):
         return "another amount went back than was decided"
     return None
 
 
-def wrong_at_the_end(sandbox: Sandbox, last: Mapping[str, Any]) -> str | None:
+def wrong_at_the_end(sandbox: Sandbox, last: Mapping[str, Any], *, forgot: bool = False) -> str | None:
     """What must be when the case has ended: each effect once, and the visit called off."""
     if last["ended"] != "refunded":
         return f"the case ended with {last['ended']}"
-    missing = [platform for platform, count in standing(sandbox).items() if count != 1]
+    missing = [platform for platform, count in standing(sandbox).items() if not count]
     if missing:
         return f"it is said to be closed, and {', '.join(missing)} knows nothing of it"
     (visit,) = sandbox.state("athenahealth").inventory()["visits"]
     if not visit.endswith("cancelled"):
         return f"the EHR still shows the visit as {visit}"
-    return wrong_now(sandbox)
+    return wrong_now(sandbox, forgot=forgot)
 
 
 def posts(sandbox: Sandbox) -> list[str]:
+    """What the team read."""
     return [one["text"] for one in cast("SlackStandIn", sandbox.state("slack")).messages()]
 
 

@@ -302,18 +302,20 @@ def _refunds(town: Town) -> int:
 
 
 def _closed_at(journal: str) -> Sequence[datetime]:
-    """When cases were closed, as the journal's own records say."""
+    """When each case was first closed, as the journal's own records say; what comes later may open it again."""
     kind, _, conninfo = journal.partition(":")
     if kind == "postgres":
         import psycopg
 
         with psycopg.connect(conninfo) as asked:
             rows = asked.execute(
-                "SELECT at FROM clinicrefund_record WHERE kind = 'CaseClosed.1'::bytea"
+                "SELECT min(at) FROM clinicrefund_record WHERE kind = 'CaseClosed.1'::bytea GROUP BY stream"
             ).fetchall()
     else:
         with closing(sqlite3.connect(journal)) as asked:
-            rows = asked.execute("SELECT at FROM record WHERE kind = 'CaseClosed.1'").fetchall()
+            rows = asked.execute(
+                "SELECT min(at) FROM record WHERE kind = 'CaseClosed.1' GROUP BY stream"
+            ).fetchall()
     return sorted(EPOCH + timedelta(microseconds=at) for (at,) in rows)
 
 

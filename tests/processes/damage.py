@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
@@ -14,8 +14,9 @@ from clinicrefund.journals import SQLiteJournal
 from clinicrefund.shell.streams import read
 
 from .kills import Place, seeded
-from .story import Death
+from .story import Death, Story
 
+_A_DAY = timedelta(days=1)
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 PAGE = 4096
 _WAL_HEADER, _FRAME_HEADER = 32, 24
@@ -156,6 +157,20 @@ def killed_and_closed(place: Place, folder: Path) -> tuple[Original, Original]:
     return Original.of(killed.journal, folder), Original.of(closed.journal, folder)
 
 
+def gone_on(place: Place, request: int, part: float) -> Story:
+    """A case whose process died, whose log was then cut at that part of it, and which goes on from what is left."""
+    story = place.story()
+    story.begin()
+    story.live(Death(request=request, after=True))
+    log = Path(f"{story.journal}-wal")
+    log.write_bytes(log.read_bytes()[: int(part * log.stat().st_size)])
+    story.happened.append(f"the log was cut to {part:.2f} of it")
+    story.forgot, story.told = True, False  # Calendly tells again, or its feed does, of what may be lost
+    story.pass_time(_A_DAY)
+    story.end(seeded(request, part))
+    return story
+
+
 def everything(place: Place, folder: Path, step: int, seed: int) -> Counter[str]:
     """Cuts and flips at every ``step``-th byte of each file; how often what came of it."""
     killed, closed = killed_and_closed(place, folder)
@@ -170,4 +185,4 @@ def everything(place: Place, folder: Path, step: int, seed: int) -> Counter[str]
     return tally
 
 
-__all__ = ["Damage", "Original", "everything", "killed_and_closed", "offsets"]
+__all__ = ["Damage", "Original", "everything", "gone_on", "killed_and_closed", "offsets"]

@@ -51,6 +51,7 @@ class Story:
     patience: float = 10
     happened: list[str] = attrs.field(factory=list[str])
     told: bool = False
+    forgot: bool = False
     failed: list[str] = attrs.field(factory=list[str])
     logged: list[str] = attrs.field(factory=list[str])
     deaths: int = 0
@@ -133,7 +134,7 @@ class Story:
             death = left.pop(0) if left else None
             person = self._person() if self.last.get("tasks") else {}
             lived = self.live(death, patient=death is None, **person)
-            problem = wrong_now(self.town.sandbox)
+            problem = wrong_now(self.town.sandbox, forgot=self.forgot)
             assert problem is None, self.tell(problem)
             if not lived:
                 self.pass_time(random.choice(_GAPS))
@@ -145,7 +146,7 @@ class Story:
                 self.pass_time(self._until_due())
         else:
             raise AssertionError(self.tell("the case does not end"))
-        problem = wrong_at_the_end(self.town.sandbox, self.last)
+        problem = wrong_at_the_end(self.town.sandbox, self.last, forgot=self.forgot)
         assert problem is None, self.tell(problem)
 
     def pass_time(self, by: timedelta) -> None:

@@ -11,7 +11,7 @@ from clinicrefund.errors import CaseNotFound
 from clinicrefund.history import History
 from clinicrefund.journals import SQLiteJournal
 
-from .damage import Damage, Original, killed_and_closed, offsets
+from .damage import Damage, Original, gone_on, killed_and_closed, offsets
 from .kills import Place, seeded
 
 
@@ -42,6 +42,12 @@ def _try(original: Original, folder: Path, file: str, times: int) -> int:
         damage.cut(file, at)
         damage.flip(file, at, draw.randrange(8))
     return sum(times for what, times in damage.tally.items() if what.endswith("told"))
+
+
+@pytest.mark.parametrize("part", [0.2, 0.55, 0.9])
+def test_a_case_goes_on_from_a_log_that_was_cut_and_moves_no_money_twice(place: Place, part: float) -> None:
+    """As from a backup: what the journal no longer knows is found at the platforms, where they can be asked."""
+    gone_on(place, 31, part)
 
 
 def test_an_amount_that_was_changed_in_the_file_is_never_acted_on(
