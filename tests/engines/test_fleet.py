@@ -200,6 +200,26 @@ async def test_a_429_to_one_process_closes_the_account_for_all_and_no_other_acco
             await third.send(WRITE)
 
 
+async def test_a_call_that_waits_for_its_turn_hears_of_a_429_that_came_meanwhile(conninfo: str) -> None:
+    vendor = Vendor()
+    vendor.status = 429
+    async with AsyncExitStack() as stack:
+        fleet = await stack.enter_async_context(PostgresFleet(conninfo))
+        acme = await bound(stack, fleet, vendor, limits=Limits(per_second=5, burst=1))
+        told = list[RateLimited]()
+
+        async def call() -> None:
+            with pytest.raises(RateLimited) as limited:
+                await acme.send(WRITE)
+            told.append(limited.value)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(call)
+    assert len(told) == 4
+    assert vendor.calls == 1
+
+
 async def test_a_call_that_was_sent_is_never_told_as_unsent_when_the_database_goes_away(
     conninfo: str,
 ) -> None:

@@ -58,7 +58,8 @@ class DBOSEngine:
     ``sweep`` and ``overdue``: how often a worker looks in the journal for what has been due that long. ``hold``: as in
     `WakingJournal`. ``keep``: how long DBOS remembers what is over.
 
-    Losing DBOS's database loses wake-ups and nothing else. DBOS is one for a process: so is this.
+    Losing DBOS's database loses wake-ups and nothing else. DBOS is one for a process, and `serve` launches and ends it:
+    a host with workflows of its own lets this worker have another process.
     """
 
     def __init__(

@@ -163,6 +163,7 @@ class Throttle:
         if self._fleet is not None:
             await self._opened()
             async with self._fleet.permit(self._account, self._limits, patience=self._patience):
+                await self._opened()  # a 429 may have come while it waited
                 yield
             return
         if self._limits.concurrent is None:
