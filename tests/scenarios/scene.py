@@ -1,5 +1,6 @@
 """What the scenarios share: a clinic in a sandbox, a wire that can be watched, and what people were told by now."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -28,7 +29,7 @@ from clinicrefund.web import WebhookReceiver
 if TYPE_CHECKING:
     from clinicrefund.testing.stand_in import StandIn
 
-BOTH_LOOPS = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+BOTH_LOOPS = pytest.mark.parametrize("anyio_backend", os.environ.get("EVENT_LOOPS", "asyncio trio").split())
 
 REFUND = "POST /v1/refunds"
 """Stripe's call that moves money."""
