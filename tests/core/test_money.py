@@ -170,6 +170,21 @@ def test_a_total_is_the_sum_of_its_parts(units: list[int], currency: str) -> Non
     assert total(parts, currency).minor_units == sum(units)
 
 
+@given(units=st.tuples(*[st.integers(-(10**15), 10**15)] * 3), currency=currencies)
+def test_adding_and_taking_away_and_the_order_are_those_of_whole_numbers(
+    units: tuple[int, int, int], currency: str
+) -> None:
+    one, two, three = (Money(minor_units=unit, currency=currency) for unit in units)
+    assert one + two == two + one
+    assert (one + two) + three == one + (two + three)
+    assert (one + two) - two == one
+    assert one - one == Money.zero(currency)
+    assert (one < two, one <= two, one > two, one == two) == (
+        units[0] < units[1], units[0] <= units[1], units[0] > units[1], units[0] == units[1],
+    )  # fmt: skip
+    assert bool(one) is bool(units[0])
+
+
 @given(
     money=amounts,
     weights=st.lists(st.integers(0, 10**9), min_size=1, max_size=12).filter(any),
