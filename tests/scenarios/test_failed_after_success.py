@@ -117,6 +117,27 @@ async def test_a_reversed_refund_is_sent_again_by_a_person_alone_and_counts_once
         ] * 2, "what was told of the money that came back is told anew of the money that went out again"
 
 
+async def test_of_two_parts_the_one_that_failed_is_told_and_not_the_one_that_arrived() -> None:
+    """alphagov/pay-connector PR #5593, where a visit was paid in two parts: only the one comes back."""
+    async with scene() as s:
+        booking = s.sandbox.add_booking("A-1", paid=["90.00", "30.00"], currency="USD")
+        case = await s.refunds.handle(s.cancelled())
+        [small] = [one["id"] for one in s.stripe.refunds() if one["amount"] == 3000]
+        s.stripe.fail_late(small)
+        await s.deliver()
+        assert s.mails()[1] == "Your refund of $30.00 could not be completed"
+        assert "$30.00" in s.texts()[1]
+        assert "120.00" not in s.texts()[1]
+        assert s.books() == [90]
+        assert s.sent(booking) == usd("90")
+        assert "90.00 USD stays refunded" in notes(s)[-1]
+        case = await s.refunds.case(case.case_id)
+        case = await s.refunds.resolve(case.case_id, case.tasks[0].task_id, Choice.TRY_AGAIN, by="sam")
+        assert (await s.work(case.case_id)).status is CaseStatus.CLOSED
+        assert s.sent(booking) == usd("120")
+        assert sorted(s.books()) == [30, 90]
+
+
 @pytest.mark.parametrize(
     ("ehr", "words"),
     [("fhir", "PaymentReconciliation"), ("jane", "take back"), ("simplepractice", "a refund has failed")],

@@ -18,7 +18,7 @@ from clinicrefund.messages import Letter, Texts, short_reference
 from clinicrefund.model import Actor, AppointmentStatus, Booking, Channel, Patient
 from clinicrefund.money import Money, total
 from clinicrefund.orders import AppointmentUpdate, BillingNote, Button, CaseRecord, LedgerEntry, Message
-from clinicrefund.outcomes import Done, Pending
+from clinicrefund.outcomes import Done, Pending, Refused
 from clinicrefund.triggers import AppointmentMissed
 
 _APPROVAL_BUTTONS = (Button(label="Approve", choice=Choice.APPROVE), Button(label="Deny", choice=Choice.DENY))
@@ -159,11 +159,15 @@ def _letter(case: Case, step: Step, clinic: Clinic, state: MoneyState, *, detail
 
 def _amounts(case: Case, state: MoneyState) -> tuple[Money | None, Money | None]:
     """What goes back and what is kept: by the decision, until the gateways have it; then by what they have, since one
-    of several refunds may have been left out by a person.
+    of several refunds may have been left out by a person. Of a failure, what failed: the rest has arrived.
     """
     if case.decision is None:
         return None, None
     decided = case.decision
+    if state is MoneyState.FAILED:
+        failed = [s for s in case.of(Effect.REFUND) if s.failed_late and isinstance(s.outcome, Refused)]
+        amounts = [s.plan.amount for s in failed if s.plan.amount is not None and not s.skipped]
+        return total(amounts, decided.refund.currency), decided.retained
     if state not in (MoneyState.PENDING, MoneyState.SETTLED):
         return decided.refund, decided.retained
     taken = [s for s in case.of(Effect.REFUND) if isinstance(s.outcome, Done | Pending) and not s.skipped]
