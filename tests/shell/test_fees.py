@@ -270,7 +270,7 @@ TOLD = st.lists(
 
 
 @given(told=TOLD)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_whatever_is_told_a_refund_never_has_more_than_one_fee(
     told: list[tuple[str, Money | None, RefundState, bool]],
 ) -> None:
