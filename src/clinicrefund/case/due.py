@@ -35,7 +35,13 @@ def watch_due(step: Step, /) -> datetime | None:
     ):
         return None
     at = step.due or step.ended_at + watch_again_after(step.watched)
-    return min(at, step.watch_until) if step.watched == 0 or at <= step.watch_until else None
+    if at <= step.watch_until:
+        return at
+    if (
+        at - watch_again_after(step.watched) >= step.watch_until
+    ):  # the last look came when it could fail no more
+        return None
+    return at if step.postponed else step.watch_until
 
 
 def _dues(case: Case) -> Iterator[tuple[Step, datetime]]:
