@@ -170,9 +170,18 @@ class Throttle:
             await self._turn()
             yield
             return
-        async with self._limiter(self._limits.concurrent):
+        import anyio
+
+        limiter, borrower = self._limiter(self._limits.concurrent), object()
+        try:  # where there is room, taking it gives nobody a turn: the call itself does
+            limiter.acquire_on_behalf_of_nowait(borrower)
+        except anyio.WouldBlock:
+            await limiter.acquire_on_behalf_of(borrower)
+        try:
             await self._turn()
             yield
+        finally:
+            limiter.release_on_behalf_of(borrower)
 
     async def _turn(self) -> None:
         await self._opened()
