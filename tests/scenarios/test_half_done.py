@@ -1,5 +1,7 @@
 """Said to be done, and not done; undone, though it was another's (rows 29, 30 and 60): intent, call, fact, in order."""
 
+from typing import Any, cast
+
 import pytest
 
 from clinicrefund import CaseStatus, Choice, JournalError, TaskKind
@@ -56,6 +58,28 @@ async def test_a_refund_that_failed_is_a_case_that_is_open_and_says_what_it_wait
         case = await s.refunds.resolve(case.case_id, case.tasks[0].task_id, Choice.TRY_AGAIN, by="sam")
         assert case.status is CaseStatus.CLOSED
         assert s.moves() == [(12000, "succeeded")]
+
+
+async def test_a_part_that_a_person_left_out_is_written_down_nowhere_as_sent() -> None:
+    """fluent-cart/fluent-cart#42: of two parts one was refused, and a person left it at that. What went back is the
+    other one, in the books, in the mail, in the team's list and at the visit.
+    """
+    async with scene() as s:
+        s.sandbox.add_booking("A-1", paid=["90.00", "30.00"], currency="USD")
+        s.stripe.fail(Fault.REFUSED, operation=REFUND)
+        case = await s.refunds.handle(s.cancelled())
+        case = await s.refunds.resolve(case.case_id, case.tasks[0].task_id, Choice.SKIP, by="sam")
+        case = await s.work(case.case_id)
+        assert case.status is CaseStatus.CLOSED
+        [(cents, _)] = s.moves()
+        [sent] = s.books()
+        assert cents == sent * 100
+        assert s.mails() == [f"Your refund of ${sent} is complete"]
+        assert s.rows() == [("closed", str(sent))]
+        [booking] = s.sandbox.bookings
+        athena = cast("Any", s.sandbox.state("athenahealth"))
+        [note] = athena.notes(booking.reference("athenahealth", "appointment"))
+        assert f"{sent} USD, a part of what was paid" in note
 
 
 class FullDisk(MemoryJournal):

@@ -53,7 +53,9 @@ def billing_note(case: Case, step: Step, clinic: Clinic, reference: str) -> Bill
         patient_reference=booking.reference(clinic.ehrs[step.via].platform, "patient"),
         amount=_refunded(case),
         refund_reference=", ".join(references) or None,
-        full=case.decision is not None and not case.decision.retained,
+        full=case.decision is not None
+        and not case.decision.retained
+        and _refunded(case) == case.decision.refund,
         failed=step.plan.tells is MoneyState.FAILED,
     )
 
@@ -110,6 +112,8 @@ def case_record(case: Case, step: Step, clinic: Clinic, now: datetime) -> CaseRe
     platform = clinic.loggers[step.via].platform
     detailed = clinic.disclosure.allows(platform)
     booking, moment = case.booking, step.plan.moment or Moment.OPENED
+    over = case.money_started and moment in (Moment.CLOSED, Moment.REFUNDED)
+    going, kept = _amounts(case, MoneyState.SETTLED if over else MoneyState.RECEIVED)
     return CaseRecord(
         step_id=step.step_id,
         key=key(step.step_id, step.attempt),
@@ -117,8 +121,8 @@ def case_record(case: Case, step: Step, clinic: Clinic, now: datetime) -> CaseRe
         appointment_id=case.appointment_id if detailed else None,
         moment=moment,
         status=CaseStatus.CLOSED if moment is Moment.CLOSED else case.status,
-        refund=case.decision.refund if case.decision is not None else None,
-        retained=case.decision.retained if case.decision is not None else None,
+        refund=going,
+        retained=kept,
         at=now,
         patient=booking.patient if booking is not None and detailed else None,
         link=_link(clinic.staff_link, case),
