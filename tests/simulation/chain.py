@@ -27,6 +27,8 @@ async def check_chain(checker: "Checker", world: "World", case: Case) -> None:
         head = hashlib.sha256(_text("l", b"".join(parts))).hexdigest()
         if head != record.digest:
             raise checker.wrong(f"record {place + 1} of {stream} does not follow from the one before", case)
+    if world.seed % 4:
+        return  # the product's own word on it is asked for now and then
     try:
         (await world.reader.history(case.case_id)).verify()
     except JournalError as error:

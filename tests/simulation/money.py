@@ -155,6 +155,7 @@ def _adopted(case: Case) -> int:
         for step in case.steps
         if step.plan.effect.value == "refund"
         and ":outside:" in step.plan.name
+        and step.attempt == 1  # what failed and was sent again is ours
         and step.plan.amount is not None
         and type(step.outcome).__name__ == "Done"
     )

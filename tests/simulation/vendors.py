@@ -137,6 +137,8 @@ class Vendor:
             world.note(client.life.name, "is too late for", operation)
             raise Unavailable("too late, nothing left", platform=self.platform, operation=operation)
         trouble = world.trouble.of_write(self.platform)
+        if trouble == "refused" and self.of_step(str(said[1])):
+            trouble = None  # a vendor that has done it does not say that it will not
         name = {"platform": self.platform, "operation": operation}
         match trouble:
             case "unreachable":

@@ -1,7 +1,7 @@
 """Whether everybody was told once, and what was true."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -55,11 +55,12 @@ def check_words(checker: "Checker", world: "World", case: Case) -> None:
                 )
             if held.step_id not in by_people and not world.scenario.resend:
                 states[state] += 1
-            _is_true(checker, case, ours, state, started.get(held.step_id, held.at), message)
+            if not world.restored:  # what was decided anew may differ from what was told before
+                _is_true(checker, case, ours, state, started.get(held.step_id, held.at), message)
         for state, times in states.items():
             if times > failures + max(1, decisions):
                 raise checker.wrong(f"the patient was told {times} times by {name} that it is {state}", case)
-    _in_the_end(checker, world, case, ours)
+    _in_the_end(checker, world, case, started)
 
 
 def _first_starts(case: Case) -> dict[str, datetime]:
@@ -91,7 +92,7 @@ def _is_true(
         raise checker.wrong("the patient was told of a failure that was none", case)
 
 
-def _in_the_end(checker: "Checker", world: "World", case: Case, ours: Sequence[Refund]) -> None:
+def _in_the_end(checker: "Checker", world: "World", case: Case, started: Mapping[str, datetime]) -> None:
     """The last word on each channel is not that money is under way, or complete, where none of it stands."""
     if (
         case.ended is None
@@ -105,11 +106,17 @@ def _in_the_end(checker: "Checker", world: "World", case: Case, ours: Sequence[R
             for h in world.vendors[name].held
             if isinstance(h.said, Message) and h.said.case_id == case.case_id
         ]
-        mine = [h for h in told if isinstance(h.said, Message) and h.said.audience is Audience.PATIENT]
+        mine = [
+            h
+            for h in told
+            if isinstance(h.said, Message) and h.said.audience is Audience.PATIENT and h.step_id in started
+        ]
         refused = any(s.via == name and type(s.outcome).__name__ == "Refused" for s in case.steps)
         if not mine or refused or any(opted is channel for opted, _ in world.opted_out):
             continue
-        last = max(mine, key=lambda one: one.at)
+        last = max(
+            mine, key=lambda one: started.get(one.step_id, one.at)
+        )  # not what was in doubt since before
         assert isinstance(last.said, Message)
         if state_told(last.said) in ("pending", "held", "received"):
             raise checker.wrong(
