@@ -1,6 +1,6 @@
-"""Every platform that signs: of each byte that is signed, and of each letter of the signature, one bit is flipped.
+"""Every platform that signs: of every third byte that is signed, and of each letter of the signature, a bit is flipped.
 
-``EVERY_BIT=1`` flips each of them.
+``EVERY_BIT=1`` flips each bit of each of them.
 """
 
 import os
@@ -22,18 +22,19 @@ async def _every() -> list[Target]:
     return list(await targets([await stage(platform) for platform in PLATFORMS]))
 
 
+EVERY_BIT = "EVERY_BIT" in os.environ
 TARGETS = {target.platform: target for target in anyio.run(_every)}
 SIGNING = [name for name, target in TARGETS.items() if target.proofs[0].headers]
 
 
 def _bits(place: int) -> range | tuple[int, ...]:
-    return range(8) if "EVERY_BIT" in os.environ else (place * 5 % 8,)
+    return range(8) if EVERY_BIT else (place * 5 % 8,)
 
 
 def _forged(target: Target, base: Genuine) -> Iterator[WebhookRequest]:
     proof, request = target.proofs[target.genuine.index(base)], base.request
     for place, byte in enumerate(request.body):
-        for bit in _bits(place):
+        for bit in _bits(place) if place % 3 == 0 or EVERY_BIT else ():
             changed = bytes([byte ^ (1 << bit)])
             yield attrs.evolve(request, body=request.body[:place] + changed + request.body[place + 1 :])
     for name in (*proof.headers, *proof.moments):
