@@ -254,16 +254,9 @@ class RefundOrchestrator:
         )
 
     async def resolve(
-        self,
-        case_id: str,
-        task_id: str,
-        choice: Choice,
-        /,
-        *,
-        by: str,
-        reference: str | None = None,
-        note: str | None = None,
-    ) -> Case:
+        self, case_id: str, task_id: str, choice: Choice, /, *,
+        by: str, reference: str | None = None, note: str | None = None,
+    ) -> Case:  # fmt: skip
         """Answers a task. For `Choice.THIS_BOOKING` on a question, ``reference`` is the appointment's id; else it is
         the platform's reference of what was done by hand.
         """
@@ -364,14 +357,9 @@ class RefundOrchestrator:
 
     def _work_on(self, clinic: Clinic, file: CaseFile) -> Work:
         return Work(
-            file=file,
-            clinic=clinic,
-            journal=self._journal,
-            bookings=self._bookings,
-            clock=self._clock,
-            settings=self._settings,
-            texts=self._texts,
-        )
+            file=file, clinic=clinic, journal=self._journal, bookings=self._bookings,
+            clock=self._clock, settings=self._settings, texts=self._texts,
+        )  # fmt: skip
 
     async def _say(
         self,
