@@ -292,6 +292,8 @@ class RefundOrchestrator:
             async with limiter:
                 try:
                     await self.work(name)
+                except JournalConflict:  # its hold was over, and another worker was faster: nothing is lost
+                    _log.info("%s was taken up by another worker, too", name)
                 except JournalError as error:  # it says which store, what happened, and what to do
                     _log.error("%s could not be worked on: %s", name, error)
                 except Exception as error:  # noqa: BLE001 - a poisoned stream must not starve the others

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from . import crowd, damage, kills, postgres
 
+_LOGS_CUT = 30
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is asked for; raises `AssertionError` with the story of what went wrong."""
@@ -58,9 +60,13 @@ def _damage(step: int, seed: int) -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name, kills.place() as place:
         tally = damage.everything(place, Path(name), step, seed)
+        draw = kills.seeded(seed, "log")
+        for _ in range(_LOGS_CUT):
+            damage.gone_on(place, draw.randint(10, 33), draw.random())
     print(f"cut, and one bit flipped, at every byte ({step}): {_since(began)}; what streams were read as:")
     for what, times in sorted(tally.items()):
         print(f"  {what:<28} {times}")
+    print(f"{_LOGS_CUT} cases went on from a log that was cut in mid-case, and moved no money twice")
 
 
 def _crowd(workers: int, cases: int, journal: str, seed: int) -> None:

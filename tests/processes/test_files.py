@@ -5,7 +5,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,8 +18,6 @@ from clinicrefund.journals import SQLiteJournal
 
 from .kills import Place, seeded
 from .story import Story
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no limits of file sizes, and no SIGKILL")
 
 _A_WHILE = timedelta(seconds=5)
 
@@ -198,7 +195,6 @@ def test_a_file_that_goes_away_under_a_process_takes_no_webhook(
     _ends(story)
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="rights are other things there")
 def test_a_journal_that_may_only_be_read_is_told_at_the_start(place: Place) -> None:
     folder = place.folder / "kept"
     folder.mkdir()
