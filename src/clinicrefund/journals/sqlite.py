@@ -271,7 +271,7 @@ def _read_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
     try:
         found = _found(connection, set(reads.values()))
     except Exception:  # noqa: BLE001 - whoever caused it is told, and nobody else
-        found, reads = {}, {}
+        found, reads = dict[str, _Found](), dict[Job, str]()
     for job in jobs:
         if job in reads:
             job.result = found.get(reads[job], (0, []))
