@@ -21,12 +21,25 @@ _TICKS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
 def write_page(report: dict[str, Any], folder: Path) -> None:
-    """``performance.csv``, ``performance-sides.csv`` and ``performance.svg``."""
+    """``performance.csv``, ``performance-sides.csv``, ``performance-run.txt`` and ``performance.svg``."""
     rows: list[dict[str, Any]] = report["rows"]
     _write_csv(folder / "performance.csv", [_HEAD, *map(_figures, rows)])
     sides = [(row["title"], row["ours"]["what"], row["peer"]["what"]) for row in rows]
     _write_csv(folder / "performance-sides.csv", [("What", "Ours", "The peer"), *sides])
+    (folder / "performance-run.txt").write_text(_run(report), encoding="utf-8")
     (folder / "performance.svg").write_text("\n".join(_picture(rows)) + "\n", encoding="utf-8")
+
+
+def _run(report: dict[str, Any]) -> str:
+    machine = report["machine"]
+    versions = ", ".join(
+        f"{name} {of}" for name, of in report["versions"].items() if of and name != "clinicrefund"
+    )
+    length = "a short run, with less work in each round" if report["short"] else "a full run"
+    return (
+        f"Measured in {length}, with Python {machine['python']} on {machine['system']}, {machine['processors']} "
+        f"processors; {versions}.\n"
+    )
 
 
 _HEAD: Final = ("What", "Ratio", "Spread", "To reach", "", "Ours", "The peer")
