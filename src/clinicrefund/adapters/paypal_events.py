@@ -115,7 +115,9 @@ class PayPalFeed:
         if after and reply.status in (400, 404):  # its pages end some time: the window is read from its start
             return Page(triggers=(), cursor=f"{since}|{newest}|")
         page = reply.into(_Events)
-        times = [_stamp(event.create_time - _OVERLAP) for event in page.events]
+        # Within what can be asked for: an event that is told of a time to come would hide all others until then.
+        within = (min(max(event.create_time, now - _BACK_TO), now) for event in page.events)
+        times = [_stamp(moment - _OVERLAP) for moment in within]
         newest = max([since, newest, *times])
         following = next((urlsplit(link.href).query for link in page.links if link.rel == "next"), "")
         more = bool(following and page.events)

@@ -173,7 +173,9 @@ class StripeFeed:
         if after and reply.status in (400, 404):  # it is kept no more: the window is read from its start
             return Page(triggers=(), cursor=f"{since}|{following}|")
         page = reply.into(_List[_Event])
-        following = following or str(max(int(since), page.data[0].created - self.overlap if page.data else 0))
+        # Never past now: an event that is told of a time to come would hide all others until then.
+        newest = min(page.data[0].created, int(now.timestamp())) if page.data else 0
+        following = following or str(max(int(since), newest - self.overlap))
         more = page.has_more and bool(page.data)
         return Page(
             triggers=tuple(trigger for event in page.data for trigger in _triggers(event)),
