@@ -282,8 +282,17 @@ class CaseMachine(RuleBasedStateMachine):
             self._end(step, REFUSED, found=True)
         elif how == 3:
             self._end(step, Unknown(why="not shown"))
+        elif how == 5 and not isinstance(step.outcome, Pending):
+            values = {"via": step.via, "effect": step.effect, "since": "now"}
+            self._take(decide.raise_task(self.case, TaskKind.UNAVAILABLE, self.now, step=step, **values))
         else:
             self._take((StepAsked(step_id=step.step_id, until=self.now + HOUR, at=self.now),))
+
+    @rule(which=st.integers(0, 9), how=st.integers(0, 2))
+    def a_late_word_is_heard_of_what_is_done(self, which: int, how: int) -> None:
+        if done := [step for step in self.case.steps if isinstance(step.outcome, Done)]:
+            late: Outcome = (Unknown(why="slow"), Pending(reference="r"), Done(reference="r"))[how]
+            self._end(done[which % len(done)], late)
 
     @precondition(lambda self: self._standing())
     @rule(which=st.integers(0, 9))

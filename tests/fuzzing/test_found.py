@@ -50,6 +50,7 @@ async def test_a_signed_moment_that_is_in_no_calendar_is_kept_for_a_person(
         ("quickbooks", "find_entry", "CreateTime", "2026-03-08"),
         ("athenahealth", "get_appointment", "scheduleddatetime", "12/31/9999 23:59:59"),
         ("athenahealth", "fetch", "totalcount", "9" * 5000),
+        ("paypal", "fetch", "create_time", "0001-01-01T00:00:00Z"),
         ("freshbooks", "find_entry", "taxAmount1", PLANTED),
         ("twilio", "send", "date_created", "Thu, 01 Jan 99999 00:00:00 +0000"),
     ],
@@ -79,3 +80,22 @@ def test_a_time_that_makes_no_sense_is_no_time() -> None:
     for date in ("Thu, 99 Abc 2026 99:99:99 GMT", "nan", "\u00e9"):
         reply = HttpReply(status=200, headers={"date": date}, body=b"")
         assert fhir._today(reply, visit) == START.date().isoformat()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("platform", "field", "value"),
+    [("paypal", "create_time", "9999-12-31T23:59:59Z"), ("stripe", "created", 9_999_999_999)],
+)
+async def test_an_event_of_a_time_to_come_does_not_hide_all_others_until_then(
+    platform: str, field: str, value: object
+) -> None:
+    """The cursor is where the next reading begins."""
+    (reading,) = [one for one in await readings([await stage(platform)]) if one.what == "fetch"]
+    document = json.loads(reading.kept[-2].body)
+    for path in [one for one in paths(document) if one and one[-1] == field]:
+        document = edited(document, path, lambda _: value)
+    for place, answered in enumerate(reading.kept):
+        changed = attrs.evolve(answered, body=json.dumps(document).encode())
+        page, _ = await reading._asked(StrangeAnswer(what="fetch", place=place, instead=changed))
+        assert "9999" not in getattr(page, "cursor", "")
