@@ -16,8 +16,10 @@ from clinicrefund import (
     AppointmentRescheduled,
     Booking,
     BusinessDays,
+    ByContact,
     ByTime,
     CancellationPolicy,
+    CancellationRequested,
     Channel,
     Lookup,
     Money,
@@ -323,13 +325,18 @@ def _told(draw: Random, start: datetime, bookings: Sequence[Booking]) -> Sequenc
             at = start + draw.choice((0, 0, 5, 600, 5000)) * timedelta(seconds=1)
             by = draw.choice(_ACTORS)
             one: Trigger
-            match draw.choice("ccccccmsrx") if place else draw.choice("cccccccccm"):
+            match draw.choice("ccccccmsrxw") if place else draw.choice("cccccccccmw"):
                 case "c":
                     one = AppointmentCancelled(about=about, by=by, at=at)
                 case "m":
                     one = AppointmentMissed(about=about, by=by, at=booking.appointment.starts_at)
                 case "s":
                     one = AppointmentRescheduled(about=about, at=at)
+                case "w":
+                    one = CancellationRequested(
+                        about=ByContact(around=at, phone=booking.patient.phone), at=at, words="can I cancel?",
+                        channel=Channel.SMS, sender_verified=draw.random() < 0.5,
+                    )  # fmt: skip
                 case "r":
                     one = AppointmentReinstated(about=about, by=by, at=at)
                 case _:

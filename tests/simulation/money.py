@@ -84,6 +84,9 @@ def _the_decision(checker: "Checker", world: "World", case: Case, ours: Sequence
         or (case.ended is not None and case.ended.value in _STOPPED)
     ):
         return
+    moved = any(type(t).__name__ == "AppointmentRescheduled" for t in case.triggers)
+    if moved and not ours:  # it decides no more
+        return
     paid, scenario, visit = _paid(booking), world.scenario, booking.appointment
 
     def given(fact: Fact) -> int:
@@ -92,10 +95,11 @@ def _the_decision(checker: "Checker", world: "World", case: Case, ours: Sequence
     now = {given(fact) for fact in deciding(facts)}
     amended = {said.amount for said in world.people.of_case(case.case_id) if said.what == "amendment"}
     ever = facts_of(case, since_reinstated=False)
+    by_hand = any(said.choice in ("done_by_hand", "happened") for said in world.people.of_case(case.case_id))
     earlier = {given(attrs.evolve(one, at=other.at)) for one in ever for other in ever}
     refund = decision.refund.minor_units
     if refund not in now | amended and not (
-        refund in earlier and (ours or _adopted(case)) and refund >= min(now)
+        refund in earlier and (ours or _adopted(case) or by_hand) and refund >= min(now)
     ):
         raise checker.wrong(
             f"the decision is {refund}, and by the rules it is {sorted(now)} ({scenario.rules}, {facts})",

@@ -172,6 +172,9 @@ class People:
         if Choice.TRY_AGAIN in choices and len(choices) > 1 and tried:
             choices.remove(Choice.TRY_AGAIN)
         if Choice.THIS_BOOKING in choices and case.is_question:
+            booking = case.booking or self._world.scenario.bookings[0]
+            if self._world.draw.random() < 0.6:
+                return Choice.THIS_BOOKING, booking.appointment.appointment_id
             return Choice.NOT_A_CANCELLATION, None
         return self._world.draw.choice(choices), None
 

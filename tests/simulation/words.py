@@ -82,7 +82,8 @@ def _is_true(
             raise checker.wrong(
                 f"the patient was told that the refund is complete while {refund.reference} was pending", case
             )
-        if state == "nothing due" and "settled" in known and "failed" not in known and not case.denied:
+        before = [status for moment, status in refund.history if moment <= at - 2 * _SKEW]
+        if state == "nothing due" and "settled" in before and "failed" not in known and not case.denied:
             raise checker.wrong(
                 f"the patient was told that nothing is due after {refund.reference} had settled", case
             )
