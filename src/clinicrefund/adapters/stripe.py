@@ -33,8 +33,7 @@ from clinicrefund.secret import Secret, optional_secret, secret
 from clinicrefund.triggers import ByPayment, DisputeReported, RefundReported, RefundState, Trigger
 
 _T = TypeVar("_T")
-BASE_URL = "https://api.stripe.com"
-API_VERSION = "2026-09-30.endive"
+BASE_URL, API_VERSION = "https://api.stripe.com", "2026-09-30.endive"
 KEY, CASE = "clinicrefund_key", "clinicrefund_case"
 REFUND_EVENTS = ("refund.created", "refund.updated", "refund.failed")
 DISPUTE_EVENTS = ("charge.dispute.created", "charge.dispute.closed")
