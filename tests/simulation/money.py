@@ -127,6 +127,8 @@ def _allowed(checker: "Checker", world: "World", case: Case, ours: Sequence[Refu
     why = case.ended.value if case.ended is not None else ""
     if why in (*_STOPPED, "nothing_due") and any(r.status != "failed" for r in ours):
         answered = {said.choice for said in world.people.of_case(case.case_id)}
+        if world.restored:  # what people say to a case that has forgotten its money is their own
+            return
         if why != "nothing_due" or not answered & {"skip", "done_by_hand", "did_not_happen"}:
             raise checker.wrong(f"the case ended as {why}, and money went back", case)
     if rules.approval_above is not None and not world.restored:
