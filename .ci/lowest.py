@@ -8,7 +8,7 @@ project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").rea
 extras = project["optional-dependencies"]
 for requirement in (
     *project["dependencies"],
-    *(one for name in ("aiohttp", "jwt", "paypal", "postgres") for one in extras[name]),
+    *(one for name in ("aiohttp", "dbos", "jwt", "paypal", "postgres") for one in extras[name]),
 ):
     bound = re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z,]+\])?>=([0-9.]+)", requirement)
     if bound is None:

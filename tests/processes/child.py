@@ -59,9 +59,9 @@ def main() -> None:
 
 def _warm() -> None:
     """What every child would import, compile and read for itself: one case, with vendors in this process."""
-    import httpx_aiohttp  # noqa: F401
     import psycopg_pool  # noqa: F401
 
+    import clinicrefund.http.aiohttp_line
     import clinicrefund.http.transport  # noqa: F401
 
     from . import case, worker  # noqa: F401
