@@ -30,7 +30,7 @@ from clinicrefund.errors import InputRefused, PlatformError
 from clinicrefund.messages import Texts
 from clinicrefund.model import Appointment, AppointmentStatus, Channel
 from clinicrefund.orders import AppointmentUpdate, BillingNote, CaseRecord, LedgerEntry, Message
-from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown, WaitsFor
+from clinicrefund.outcomes import Done, Outcome, Pending, RefusalReason, Refused, Unknown
 from clinicrefund.ports import Adapter, Append, Bookings, Capabilities, Clock, Journal, Lookup
 from clinicrefund.settings import Settings
 from clinicrefund.shell.attempts import BytesChanged, NotOurs, Sending, attempt, postpone
@@ -146,7 +146,7 @@ async def _send(
         fresh = work.file.case.step(step.step_id) or step
         step = fresh if fresh.started is None else step
     if step.started is None and order.key != (named := key(step.step_id, step.attempt)):
-        order = attrs.evolve(order, key=named)  # a new attempt was granted meanwhile
+        order = attrs.evolve(order, key=named)
     sending = Sending(platform=adapter.platform, live=getattr(adapter, "live", True))
     try:
         outcome = await attempt(
@@ -322,7 +322,7 @@ async def _by_hand(work: Work, step: Step, platform: str) -> None:
         f"The booking does not say how {platform} names the visit "
         f"(a reference of kind 'appointment'), so its {step.effect} there must be made by hand."
     )
-    await end(work, step, Pending(waits_for=WaitsFor.CLINIC, task=what))
+    await end(work, step, Pending.by_hand(what))
 
 
 # ---- messages --------------------------------------------------------------------------------------------------
