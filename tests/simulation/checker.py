@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from clinicrefund import Case, Channel, Message, Trigger
+from clinicrefund import Append, Case, Channel, Message, Trigger
 
 from .books import check_books
 from .chain import check_chain
+from .claims import check_claims
 from .drawing import SECRETS
 from .money import check_money
 from .story import WentWrong
@@ -19,6 +20,8 @@ from .words import check_words
 
 if TYPE_CHECKING:
     from .world import World
+
+_OPEN_OR_NOT = ("CaseOpened", "CaseClosed", "CaseReopened")
 
 
 class Checker:
@@ -30,6 +33,7 @@ class Checker:
         self.acknowledged: list[Trigger] = []
         self.cases: list[Case] = []
         self._broken: list[str] = []
+        world.store.told.append(self._on_commit)
 
     def wrong(self, invariant: str, case: Case | None = None) -> WentWrong:
         """The error to raise."""
@@ -73,6 +77,22 @@ class Checker:
         if since is not None and self._world.now() - since > timedelta(minutes=10):
             self.broken(f"{platform} was to write to {address}, which had opted out at {since}")
 
+    def _on_commit(self, appends: Sequence[Append]) -> None:
+        """A case that is open is due at some time, whoever else looks at it."""
+        for append in appends:
+            if append.stream.startswith("case/") and append.due is None:
+                kinds = (r.kind.partition("/")[0] for r in reversed(self._world.store.streams[append.stream]))
+                last = next((kind for kind in kinds if kind.startswith(_OPEN_OR_NOT)), "")
+                if not last.startswith("CaseClosed"):
+                    self.broken(f"{append.stream} is open, and nobody will ever look at it")
+
+    def on_acknowledged(self, trigger: Trigger) -> None:
+        """What is acknowledged is kept: each that is told apart from the others on a stream of its own."""
+        self.acknowledged.append(trigger)
+        kept = sum(name.startswith("delivery/") for name in self._world.store.streams)
+        if len(set(self.acknowledged)) > kept and not self._world.restored:
+            self.broken(f"a {type(trigger).__name__} was acknowledged, and is not kept")
+
     # ---- at the end ------------------------------------------------------------------------------------------------
 
     def open_cases(self) -> str:
@@ -102,6 +122,7 @@ class Checker:
             await check_chain(self, world, case)
             check_money(self, world, case)
             check_words(self, world, case)
+            check_claims(self, world, case)
         check_books(self, world, self.cases)
         self._count()
 

@@ -90,6 +90,17 @@ class SimulatedEHR(Vendor):
     def __init__(self, world: "World", platform: str, shape: "Shape") -> None:
         super().__init__(world, platform, shape)
         self.visits: dict[str, Appointment] = {}
+        self.changes: list[tuple[datetime, str, AppointmentStatus, Actor]] = []
+
+    def reconsider(self, reference: str) -> None:
+        """Now and then the staff books again what was just called off."""
+        world = self.world
+        if world.draw.random() < 0.25:
+            later = world.draw.choice((1.0, 5.0, 100.0))
+            ann = Actor.staff("ann")
+            world.loop.after(
+                later, lambda: self.change(reference, AppointmentStatus.BOOKED, ann, world.now())
+            )
 
     def visit(self, reference: str) -> Appointment:
         if reference not in self.visits:
@@ -98,6 +109,7 @@ class SimulatedEHR(Vendor):
 
     def change(self, reference: str, status: AppointmentStatus, by: Actor, at: datetime) -> None:
         """Somebody sets it there."""
+        self.changes.append((at, reference, status, by))
         self.world.note(self.platform, "visit", reference, "is", status.value, "by", by.role.value)
         self.visits[reference] = attrs.evolve(
             self.visits[reference], status=status, changed_at=at, changed_by=by
@@ -123,6 +135,7 @@ class EHRClient(Client):
         def effect() -> tuple[Outcome, Callable[[], Outcome]]:
             if self.ehr.visit(order.reference).status is not order.status:
                 self.ehr.change(order.reference, order.status, Actor.SYSTEM, self.ehr.world.now())
+                self.ehr.reconsider(order.reference)
             done = Done(reference=order.reference)
             return done, lambda: done
 

@@ -110,6 +110,9 @@ def draw_scenario(seed: int, draw: Random, *, currency: str | None = None) -> Sc
     trouble = 0.0 if tumult < 0.1 else 0.02 if tumult < 0.4 else 0.08 if tumult < 0.75 else 0.3
     notifiers = [("text", Channel.SMS), ("mail", Channel.EMAIL), ("team", Channel.TEAM)]
     notifiers = [one for one in notifiers if draw.random() < 0.4] or notifiers[:1]
+    if ("text", Channel.SMS) in notifiers and draw.random() < 0.2:  # the next one, where this refuses
+        notifiers.append(("text2", Channel.SMS))
+        shapes["text2"] = shapes["text"]
     restores = draw.random() < 0.04
     if restores:  # what may be lost with a journal must be found again at the vendors
         visible = {name: attrs.evolve(s, lookup=Lookup.ABSENCE) for name, s in shapes.items()}
@@ -300,6 +303,8 @@ def _sharing(draw: Random, one: Booking, other: Booking, aliases: dict[str, str]
     first = one.payments[0]
     mine = draw.randint(0, first.amount.minor_units)
     theirs = first.amount.minor_units - mine
+    if mine % 5 < 3:  # a host's mistake: both lay claim to the whole of it
+        mine = theirs = first.amount.minor_units
     called = first.reference
     if draw.random() < 0.5:
         called = f"inv_{first.reference}"

@@ -1,7 +1,7 @@
 """A payment gateway that knows everything: charges under their aliases, refunds and what becomes of them, disputes."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import attrs
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .world import World
 
 GONE = ("failed",)
+_SEEN_WITHIN = timedelta(minutes=3)
+"""From a look at a payment to the arrival of what was decided by it: the longest call, and what comes before it."""
 
 
 @attrs.define(kw_only=True)
@@ -58,6 +60,8 @@ class SimulatedGateway(Vendor):
         super().__init__(world, platform, shape)
         self.captured, self.aliases = captured, aliases
         self.disputed: dict[str, int] = {}
+        self.ever_disputed = False
+        self._disputed_since: dict[str, datetime] = {}
         self.refunds: list[Refund] = []
         self.overdrawn: list[str] = []
 
@@ -99,6 +103,10 @@ class SimulatedGateway(Vendor):
                 f"{worker} asked for {order.amount} on {charge} ({order.step_id}) above what was paid"
             )
         if self.disputed.get(charge):
+            if self.world.now() - self._disputed_since[charge] > _SEEN_WITHIN:
+                self.world.checker.broken(
+                    f"{worker} asked for {order.amount} on {charge}, which was disputed"
+                )
             return Refused(reason=RefusalReason.DISPUTED)
         if self.back(charge) + order.amount.minor_units > self.captured[charge]:
             self.world.note(self.platform, "has too little left on", charge, "for", order.step_id)
@@ -166,8 +174,11 @@ class SimulatedGateway(Vendor):
         """The payer's bank opens a dispute, or it ends."""
         if won is True:
             self.disputed.pop(charge, None)
+            self._disputed_since.pop(charge, None)
         else:
             self.disputed[charge] = amount
+            self.ever_disputed = True
+            self._disputed_since.setdefault(charge, self.world.now())
         self.world.note(self.platform, "dispute on", charge, "open" if won is None else f"won: {won}")
         report = DisputeReported(
             about=ByPayment(gateway=self.platform, reference=charge), at=self.world.now(),

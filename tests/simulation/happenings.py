@@ -61,7 +61,7 @@ def _dispute(world: "World") -> None:
         return
     gateway, charge = found
     world.report.faults["dispute"] += 1
-    amount = gateway.captured[charge]
+    amount = world.draw.choice((gateway.captured[charge], gateway.captured[charge] // 3 + 1))
     gateway.dispute(charge, amount, won=None)
     later = world.draw.choice((3_600.0, 200_000.0))
     world.loop.after(later, lambda: gateway.dispute(charge, amount, won=world.draw.random() < 0.7))

@@ -96,6 +96,7 @@ class Door:
                 raise JournalError("the store could not be reached")
             world.store.commit(appends)
             world.wake_workers()
+            world.trouble.after_commit(life, appends)
             if trouble == "dies after":
                 world.crash(life, "after a commit")
             if trouble == "answer lost":

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _OFF = ("AppointmentCancelled", "AppointmentMissed")
 _STOPPED = ("moved", "reinstated", "not_a_cancellation")
 _SKEW = timedelta(seconds=31)
+_LOOKED_WITHIN = timedelta(minutes=4)
+"""How old the last look at a visit may be when money arrives: the lease, the longest call, and a clock that is off."""
 
 
 def check_money(checker: "Checker", world: "World", case: Case) -> None:
@@ -146,12 +148,28 @@ def _allowed(checker: "Checker", world: "World", case: Case, ours: Sequence[Refu
             raise checker.wrong(
                 f"{total} went back without the approval that {rules.approval_above} asks for", case
             )
+    _still_off(checker, world, case, ours)
     fact = min(facts_of(case), key=lambda one: one.at)
     amended = any(said.what == "amendment" for said in world.people.of_case(case.case_id))
     alone = {f.at for f in facts_of(case, since_reinstated=False)} == {fact.at}
     held = rules.hold and not fact.missed and not amended and alone
     if held and rules.hold and first < fact.at + rules.hold - _SKEW:
         raise checker.wrong(f"money left at {first}, and the case was to wait for {rules.hold}", case)
+
+
+def _still_off(checker: "Checker", world: "World", case: Case, ours: Sequence[Refund]) -> None:
+    """No money left for a visit that the EHR had shown as booked again, or moved, for a while."""
+    reference = case.booking.reference("ehr", "appointment") if case.booking is not None else None
+    if world.ehr is None or reference is None or world.people.of_case(case.case_id):
+        return
+    changes = [(at, by) for at, whose, _, by in world.ehr.changes if whose == reference]
+    for refund in ours:
+        before = [(at, by) for at, by in changes if at <= refund.at]
+        if before and before[-1][1].role.value == "staff" and before[-1][0] < refund.at - _LOOKED_WITHIN:
+            raise checker.wrong(
+                f"{refund.reference} left at {refund.at}, and the visit stood again since {before[-1][0]}",
+                case,
+            )
 
 
 def _adopted(case: Case) -> int:

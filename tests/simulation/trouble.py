@@ -1,6 +1,10 @@
 """What goes wrong, and how often: drawn call by call, until the time comes after which all is well."""
 
+from collections.abc import Sequence
+from random import Random
 from typing import TYPE_CHECKING
+
+from clinicrefund import Append
 
 if TYPE_CHECKING:
     from .loop import Life
@@ -25,6 +29,8 @@ class Trouble:
             draw.randint(1, 50): draw.choice(("dies before", "dies after"))
             for _ in range(scenario.commit_crashes)
         }
+        self._chance = Random(world.seed ^ 0x57111)  # noqa: S311 - it must be repeatable, not secret
+        self._pauses = scenario.workers > 1 and self._chance.random() < 0.2
 
     @property
     def over(self) -> bool:
@@ -41,6 +47,18 @@ class Trouble:
         if (deadly := self._deadly.pop(self._commits, None)) is not None:
             return deadly
         return self._drawn(self._world.scenario.trouble / 12, _COMMITS, "commit")
+
+    def after_commit(self, life: "Life", appends: Sequence[Append]) -> None:
+        """Now and then a machine stands still right after a start is durable, and before what was started leaves. Only
+        an adapter that announces each write looks at its deadline last.
+        """
+        if not self._pauses or self.over or self._chance.random() > 0.2:
+            return
+        announced = all(vendor.shape.announces for vendor in self._world.vendors.values())
+        if announced and any(r.kind.startswith("StepStarted") for a in appends for r in a.records):
+            life.stands_until = self._world.loop.time() + self._chance.choice((40.0, 200.0, 4_000.0))
+            self._world.report.faults["standstill"] += 1
+            self._world.note(life.name, "stands still right after a start")
 
     def of_read(self, life: "Life") -> bool:
         return self._drawn(self._world.scenario.trouble / 30, (("failed", 1),), "read") is not None

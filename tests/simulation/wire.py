@@ -53,6 +53,7 @@ PLATFORMS = {
 }
 _WRITES = frozenset({"refund", "post_entry", "update_appointment", "post_billing_note", "send", "log"})
 _ORDER: ContextVar[Any] = ContextVar("simulation_order", default=None)
+_IN_USE = "idempotency_key_in_use"
 _GARBLED = SandboxReply(text="<html><body>made up</body></html>")
 _STATUS = {"pending": "pending", "succeeded": "settled", "failed": "failed", "canceled": "failed"}
 
@@ -127,6 +128,11 @@ class WireGateway(SimulatedGateway):
         self.held.append(refund)
         return refund
 
+    def answer_to_second(self, first: SandboxReply) -> SandboxReply:
+        """Something on the way sent a write twice, and hears of the second only that the first is at work."""
+        error = {"type": "invalid_request_error", "code": _IN_USE, "message": "made up"}
+        return SandboxReply(status=409, json={"error": error}) if first.status == 200 else first
+
     # ---- what happens there without us -----------------------------------------------------------------------------
 
     def finish(self, refund: Refund) -> None:
@@ -144,6 +150,7 @@ class WireGateway(SimulatedGateway):
     def dispute(self, charge: str, amount: int, *, won: bool | None) -> None:
         if won is None:
             self.disputed[charge] = amount
+            self.ever_disputed = True
             self._disputes[charge] = self.stand_in.dispute(charge)
         else:
             self.stand_in.close_dispute(self._disputes[charge], won=won)
@@ -224,7 +231,9 @@ class WireTransport(httpx.AsyncBaseTransport):
             reply = scripted or self._answer(party, request, body, order)
             if trouble == "garbled":
                 strange = _with_strange_words(reply.json, party.stand_in.status_fields)
-                unclear = (_GARBLED, party.stand_in.server_error(), attrs.evolve(reply, json=strange))
+                unclear = [_GARBLED, party.stand_in.server_error(), attrs.evolve(reply, json=strange)]
+                if isinstance(party, WireGateway):
+                    unclear.append(party.answer_to_second(reply))
                 reply = world.draw.choice(unclear)
             if trouble not in ("answer lost", "late"):
                 world.loop.after(back, tell, reply)
@@ -311,7 +320,7 @@ def over_the_wire(world: "World", scenario: Scenario) -> Scenario:
     gate.refunds_pend = world.draw.random() < 0.3
     return attrs.evolve(
         scenario, bookings=bookings, captured=captured, aliases={}, restores=False, baa=scenario.baa | {"ehr"},
-        shapes=dict.fromkeys(held, shape),
+        shapes=dict.fromkeys(held, shape), notifiers=[one for one in scenario.notifiers if one[0] in held],
     )  # fmt: skip
 
 

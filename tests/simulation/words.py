@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from clinicrefund import Audience, Case, Message
+from clinicrefund import Audience, Case, Channel, Message
 
 from .gateway import Refund
 
@@ -34,7 +34,8 @@ def check_words(checker: "Checker", world: "World", case: Case) -> None:
         r.status == "failed" for g in world.gateways for r in g.refunds if r.case_id in (case.case_id, "")
     )
     decisions = sum(type(e).__name__ in ("DecisionMade", "DecisionAmended") for e in case.timeline)
-    for name, _ in world.scenario.notifiers:
+    spoken: dict[Channel, Counter[str]] = {channel: Counter() for channel in Channel}
+    for name, channel in world.scenario.notifiers:
         told = [
             (h, h.said)
             for h in world.vendors[name].held
@@ -44,7 +45,7 @@ def check_words(checker: "Checker", world: "World", case: Case) -> None:
             for step, times in Counter(h.step_id for h, _ in told).items():
                 if times > 1 and step not in by_people:
                     raise checker.wrong(f"{name} has sent {step} {times} times", case)
-        states = Counter[str]()
+        states = spoken[channel]
         for held, message in told:
             if message.audience is not Audience.PATIENT:
                 continue
@@ -61,7 +62,36 @@ def check_words(checker: "Checker", world: "World", case: Case) -> None:
             if times > failures + max(1, decisions):
                 raise checker.wrong(f"the patient was told {times} times by {name} that it is {state}", case)
     if not world.restored:
+        _is_told_at_all(checker, world, case)
         _in_the_end(checker, world, case, started)
+
+
+def _is_told_at_all(checker: "Checker", world: "World", case: Case) -> None:
+    """Who cannot be told is called by somebody."""
+    channels = {channel for _, channel in world.scenario.notifiers}
+    ended = case.ended.value if case.ended is not None else ""
+    if (
+        channels == {Channel.TEAM}
+        or case.is_question
+        or ended in ("moved", "reinstated", "not_a_cancellation")
+    ):
+        return
+    told = any(
+        isinstance(held.said, Message)
+        and held.said.case_id == case.case_id
+        and held.said.audience is Audience.PATIENT
+        for name, _ in world.scenario.notifiers
+        for held in world.vendors[name].held
+    )
+    messages = {step.step_id for step in case.steps if step.plan.effect.value == "message"}
+    asked = any(
+        type(event).__name__ == "TaskRaised" and (event.kind.value == "not_told" or event.step_id in messages)  # type: ignore[union-attr]
+        for event in case.timeline
+    )
+    refunds = {step.step_id for step in case.steps if step.plan.effect.value == "refund"}
+    by_hand = refunds & {said.step_id for said in world.people.of_case(case.case_id)}  # they know of it
+    if not told and not asked and not by_hand:
+        raise checker.wrong("the patient was told nothing, and nobody was asked to", case)
 
 
 def _first_starts(case: Case) -> dict[str, datetime]:

@@ -341,7 +341,7 @@ class World:
                 lambda refunds: refunds.accept_all((trigger,), source=source)
             )
             if how == "answered":
-                self.checker.acknowledged.append(trigger)
+                self.checker.on_acknowledged(trigger)
                 if isinstance(trigger, OptedOut):
                     for channel, address in self.opted_out:
                         self.opt_outs_kept.setdefault((channel, address), self.now())

@@ -10,12 +10,15 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Mutant:
-    """A fault: in ``module``, ``old`` becomes ``new``. ``old`` stands there exactly once."""
+    """A fault: in ``module``, ``old`` becomes ``new``. ``old`` stands there exactly once. ``wire``: it is looked for in
+    the wire world, because the ports world has no such module in it.
+    """
 
     name: str
     module: str
     old: str
     new: str
+    wire: bool = False
 
     def changed(self, source: str) -> str:
         """The source with the fault in it."""
@@ -24,9 +27,9 @@ class Mutant:
         return source.replace(self.old, self.new)
 
 
-_SHELL, _CASE = "clinicrefund.shell", "clinicrefund.case"
+_SHELL, _CASE, _HTTP = "clinicrefund.shell", "clinicrefund.case", "clinicrefund.http"
 
-MUTANTS: Sequence[Mutant] = tuple(
+_PORTS: Sequence[Mutant] = tuple(
     Mutant(name=name, module=module, old=old, new=new)
     for name, module, old, new in (
         # ---- before it leaves
@@ -55,10 +58,10 @@ MUTANTS: Sequence[Mutant] = tuple(
             "found = await there.gateway.find_refund(order, reference=reference) if reference else None",
         ),
         (
-            "a message is sent without a look",
+            "only a refund is looked for before it is sent",
             f"{_SHELL}.steps",
             "if find is not None and (capabilities.lookup",
-            "if find is None and (capabilities.lookup",
+            "if False and (capabilities.lookup",
         ),
         (
             "another worker's start is no reason to stop",
@@ -147,9 +150,9 @@ MUTANTS: Sequence[Mutant] = tuple(
         ),
         (
             "the lease is ignored",
-            f"{_CASE}.recover",
-            "    if now < started.lease_until:\n        return Recovery.WAIT, started.lease_until\n",
-            "",
+            f"{_SHELL}.attempts",
+            "                    lease_until=now + settings.lease,\n",
+            "                    lease_until=now,\n",
         ),
         (
             "money is free again while its refund is in doubt",
@@ -181,6 +184,12 @@ MUTANTS: Sequence[Mutant] = tuple(
             "accepted = isinstance(step.outcome, Done | Pending) and step.plan.effect is Effect.REFUND",
             "accepted = False",
         ),
+        (
+            "a settled refund is not looked at again",
+            f"{_CASE}.due",
+            "    at = step.due or step.ended_at + watch_again_after(step.watched)\n",
+            "    at = step.watch_until\n    return None\n",
+        ),
         # ---- books
         (
             "a refund is booked while it is pending",
@@ -195,10 +204,10 @@ MUTANTS: Sequence[Mutant] = tuple(
             "entry.outcome is None and _failed(case, entry):",
         ),
         (
-            "only the first ledger is written",
+            "a refund is not booked",
             f"{_CASE}.plan",
             "        for ledger in roster.ledgers:\n            name = (*refund",
-            "        for ledger in roster.ledgers[:1]:\n            name = (*refund",
+            "        for ledger in roster.ledgers[:0]:\n            name = (*refund",
         ),
         # ---- words
         (
@@ -269,10 +278,10 @@ MUTANTS: Sequence[Mutant] = tuple(
             "    return str(__import__('random').random())\n",
         ),
         (
-            "a trigger is worked on before it is durable",
+            "a trigger is acknowledged before it is durable",
             f"{_SHELL}.intake",
-            "            await commit(journal, list(missing.values()))\n",
-            "            pass\n",
+            "list(missing.values()))\n        except JournalConflict:\n            left",
+            "list(missing.values()))\n        except Exception:\n            return\n            left",
         ),
         (
             "a later fact is not learned",
@@ -288,3 +297,47 @@ MUTANTS: Sequence[Mutant] = tuple(
         ),
     )
 )
+
+_WIRE: Sequence[Mutant] = tuple(
+    Mutant(name=name, module=module, old=old, new=new, wire=True)
+    for name, module, old, new in (
+        (
+            "a key conflict is a refusal",
+            "clinicrefund.adapters.stripe",
+            "    if ours or reply.status == 409:\n",
+            "    if False:\n",
+        ),
+        (
+            "the deadline is not checked last",
+            f"{_HTTP}.bound",
+            "return Departure(wire.body, deadline=asked + within.total_seconds())",
+            "return Departure(wire.body)",
+        ),
+        (
+            "a write is sent without its key",
+            f"{_HTTP}.bound",
+            "            own[call.key_header.lower()] = call.key\n",
+            "            pass\n",
+        ),
+        (
+            "a write whose answer is lost is taken for unsent",
+            f"{_HTTP}.bound",
+            "        if call.effect and broken.left:\n",
+            "        if False:\n",
+        ),
+        (
+            "an unclear answer to a write is taken for none",
+            f"{_HTTP}.bound",
+            '        if call.effect:\n            raise OutcomeUnknown("the write left, and its',
+            '        if False:\n            raise OutcomeUnknown("the write left, and its',
+        ),
+        (
+            "a pending refund is read as settled",
+            "clinicrefund.adapters.stripe",
+            '        case "succeeded":\n',
+            '        case "succeeded" | "pending":\n',
+        ),
+    )
+)
+
+MUTANTS: Sequence[Mutant] = (*_PORTS, *_WIRE)
