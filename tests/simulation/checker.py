@@ -134,16 +134,25 @@ class Checker:
             if name.startswith("delivery/") and not any(r.kind.startswith("DeliveryWorked") for r in records):
                 raise self.wrong(f"{name} was acknowledged, and nobody worked on it")
             held: dict[str, bool] = {}
+            spent: dict[str, bool] = {}
             for record in records if name.startswith("payment/") else ():
                 step = record.body.partition('"step_id":"')[2].partition('"')[0]
                 if record.kind.startswith("RefundReserved"):
                     held[step] = True
-                elif record.kind.startswith(("ReservationSpent", "ReservationReleased")):
+                elif record.kind.startswith("ReservationSpent"):
                     held.pop(step, None)
+                    spent[step] = True
+                elif record.kind.startswith("ReservationReleased"):
+                    held.pop(step, None)
+                    spent.pop(step, None)
             if held:
                 raise self.wrong(
                     f"money is still held back on {name} for {sorted(held)}, and all cases are closed"
                 )
+            for step in spent.keys() - world.people.vouched_for():
+                made = [r for gateway in world.gateways for r in gateway.refunds if r.step_id == step]
+                if made and all(refund.status == "failed" for refund in made) and not world.restored:
+                    raise self.wrong(f"{made[-1].reference} failed, and {name} counts it as gone for ever")
 
     def _nothing_told_is_lost(self) -> None:
         cancelled = {case.appointment_id for case in self.cases}

@@ -46,18 +46,25 @@ def check_claims(checker: "Checker", world: "World", case: Case) -> None:
 
 
 def _was_refused(checker: "Checker", world: "World", case: Case, step: Step, at: datetime) -> None:
-    if step.plan.effect.value in _LOOKED_AT:
-        for held in world.vendors[step.via].of_step(step.step_id):
-            if _stood(held, at):
-                raise checker.wrong(f"{step.via} has {held.reference}, and it was taken as refused", case)
+    if step.plan.effect.value not in _LOOKED_AT:
+        return
+    again = any(
+        type(event).__name__ == "StepStarted"
+        and event.step_id == step.step_id
+        and at < event.at < at + 4 * _SKEW  # type: ignore[union-attr]
+        for event in case.timeline
+    )
+    for held in world.vendors[step.via].of_step(step.step_id):
+        if _stood(held, at, but=-_SKEW if again else _SKEW):
+            raise checker.wrong(f"{step.via} has {held.reference}, and it was taken as refused", case)
 
 
-def _stood(held: Held, at: datetime) -> bool:
-    """Whether it was there, and no failure of it, well before that moment of a worker's clock."""
+def _stood(held: Held, at: datetime, but: timedelta) -> bool:
+    """Whether it was there, and no failure of it, at that moment of a worker's clock."""
     failed = isinstance(held, Refund) and any(
         status == "failed" and moment < at + _SKEW for moment, status in held.history
     )
-    return held.at < at - _SKEW and not failed
+    return held.at < at + but and not failed
 
 
 def _was_short(checker: "Checker", world: "World", case: Case, step: Step, at: datetime) -> None:
@@ -100,7 +107,7 @@ def _beside_others(checker: "Checker", world: "World", case: Case) -> None:
     for gateway in world.gateways:
         others = [r for r in gateway.refunds if not r.step_id and gateway.shape.tells_refunded]
         for ours in gateway.refunds:
-            before = [o for o in others if o.charge == ours.charge and o.at < ours.at - _WHILE]
+            before = [o for o in others if o.charge == ours.charge and o.at < ours.at - _WHILE / 3]
             if ours.case_id == case.case_id and before:
                 raise checker.wrong(
                     f"{ours.reference} left beside {before[0].reference}, which others had sent, and nobody was asked",

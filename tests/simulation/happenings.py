@@ -33,6 +33,10 @@ def happen(world: "World") -> None:
     for what, chance in possible:
         if draw.random() < chance:
             world.loop.after(until * draw.random() ** 2, what, world)
+    if draw.random() < 0.1:  # before anybody tells of a cancellation
+        world.loop.after(0.0, _outside_refund, world)
+    if draw.random() < 0.04:
+        world.loop.after(0.0, _dispute, world)
     if world.scenario.restores:
         taken = until * draw.random() ** 2
         world.loop.after(taken, _back_up, world)

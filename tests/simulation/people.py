@@ -57,6 +57,10 @@ class People:
     def of_case(self, case_id: str) -> Sequence[Said]:
         return [one for one in self.said if one.case_id == case_id]
 
+    def vouched_for(self) -> set[str]:
+        """Steps of which somebody said that they had happened: nobody watches them afterwards, a known gap."""
+        return {one.step_id for one in self.said if one.choice == Choice.HAPPENED.value and one.step_id}
+
     def look_at_everything(self) -> None:
         """After a journal was restored."""
         for name in self._world.store.streams:

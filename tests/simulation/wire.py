@@ -233,7 +233,7 @@ class WireTransport(httpx.AsyncBaseTransport):
                 strange = _with_strange_words(reply.json, party.stand_in.status_fields)
                 unclear = [_GARBLED, party.stand_in.server_error(), attrs.evolve(reply, json=strange)]
                 if isinstance(party, WireGateway):
-                    unclear.append(party.answer_to_second(reply))
+                    unclear += [party.answer_to_second(reply)] * 3
                 reply = world.draw.choice(unclear)
             if trouble not in ("answer lost", "late"):
                 world.loop.after(back, tell, reply)
@@ -316,7 +316,9 @@ def over_the_wire(world: "World", scenario: Scenario) -> Scenario:
     shape = Shape(
         keyed_for=timedelta(hours=24), lookup=Lookup.ABSENCE, visible_after=timedelta(0), announces=True
     )
-    gate.visible_after = world.draw.choice((0, 0, 5, 40)) * timedelta(seconds=1)
+    gate.visible_after = world.draw.choice((0, 5, 40, 600)) * timedelta(
+        seconds=1
+    )  # the last: the key must do
     gate.refunds_pend = world.draw.random() < 0.3
     return attrs.evolve(
         scenario, bookings=bookings, captured=captured, aliases={}, restores=False, baa=scenario.baa | {"ehr"},
