@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from clinicrefund import Case
+from clinicrefund import Case, Done, Refused
+from clinicrefund.case.events import StepEnded, StepStarted, TaskKind, TaskRaised
 from clinicrefund.case.state import Step
 
 from .gateway import Refund, SimulatedGateway
@@ -25,21 +26,20 @@ def check_claims(checker: "Checker", world: "World", case: Case) -> None:
     """All invariants of one case's own words."""
     steps = {step.step_id: step for step in case.steps}
     for event in case.timeline:
-        step = steps.get(getattr(event, "step_id", None) or "")
-        match type(event).__name__:
-            case "StepEnded" if step is not None and type(event.outcome).__name__ == "Refused":  # type: ignore[union-attr]
-                _was_refused(checker, world, case, step, event.at)
-            case "TaskRaised" if event.kind.value == "outside_refund" and not world.restored:  # type: ignore[union-attr]
+        match event:
+            case StepEnded(step_id=name, outcome=Refused(), at=at) if name in steps:
+                _was_refused(checker, world, case, steps[name], at)
+            case TaskRaised(kind=TaskKind.OUTSIDE_REFUND) if not world.restored:
                 if not any(not one.step_id for gateway in world.gateways for one in gateway.refunds):
                     raise checker.wrong("a person was asked about money of others, and nobody sent any", case)
-            case "TaskRaised" if event.kind.value == "shortage" and step is not None:  # type: ignore[union-attr]
-                _was_short(checker, world, case, step, event.at)
+            case TaskRaised(kind=TaskKind.SHORTAGE, step_id=str(name), at=at) if name in steps:
+                _was_short(checker, world, case, steps[name], at)
             case _:
                 pass
     by_people = {said.step_id for said in world.people.of_case(case.case_id)}
     for step in case.steps:
         leaves = step.plan.effect.value in _LEAVES_A_THING and ":outside:" not in step.plan.name
-        done = type(step.outcome).__name__ == "Done" and not step.skipped and step.step_id not in by_people
+        done = isinstance(step.outcome, Done) and not step.skipped and step.step_id not in by_people
         if leaves and done and not world.vendors[step.via].of_step(step.step_id):
             raise checker.wrong(f"{step.via} has nothing of {step.step_id}, and it was taken as done", case)
     _beside_others(checker, world, case)
@@ -48,12 +48,8 @@ def check_claims(checker: "Checker", world: "World", case: Case) -> None:
 def _was_refused(checker: "Checker", world: "World", case: Case, step: Step, at: datetime) -> None:
     if step.plan.effect.value not in _LOOKED_AT:
         return
-    again = any(
-        type(event).__name__ == "StepStarted"
-        and event.step_id == step.step_id
-        and at < event.at < at + 4 * _SKEW  # type: ignore[union-attr]
-        for event in case.timeline
-    )
+    starts = [e.at for e in case.timeline if isinstance(e, StepStarted) and e.step_id == step.step_id]
+    again = any(at < start < at + 4 * _SKEW for start in starts)
     for held in world.vendors[step.via].of_step(step.step_id):
         if _stood(held, at, but=-_SKEW if again else _SKEW):
             raise checker.wrong(f"{step.via} has {held.reference}, and it was taken as refused", case)

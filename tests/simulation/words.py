@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from clinicrefund import Audience, Case, Channel, Message
+from clinicrefund.case.events import TaskKind, TaskRaised
 
 from .gateway import Refund
 
@@ -85,7 +86,7 @@ def _is_told_at_all(checker: "Checker", world: "World", case: Case) -> None:
     )
     messages = {step.step_id for step in case.steps if step.plan.effect.value == "message"}
     asked = any(
-        type(event).__name__ == "TaskRaised" and (event.kind.value == "not_told" or event.step_id in messages)  # type: ignore[union-attr]
+        isinstance(event, TaskRaised) and (event.kind is TaskKind.NOT_TOLD or event.step_id in messages)
         for event in case.timeline
     )
     refunds = {step.step_id for step in case.steps if step.plan.effect.value == "refund"}
