@@ -182,6 +182,14 @@ class BlockingOrchestrator:
         """As `RefundOrchestrator.run_due`."""
         return self._call(self._orchestrator.run_due, limit=limit)
 
+    def begin(self) -> None:
+        """As `RefundOrchestrator.begin`."""
+        self._call(self._orchestrator.begin)
+
+    def work(self, stream: str, /) -> None:
+        """As `RefundOrchestrator.work`."""
+        self._call(self._orchestrator.work, stream)
+
     # ---- inside ------------------------------------------------------------------------------------------------
 
     def _start(self, method: Callable[..., Awaitable[_T]], *given: object, **named: object) -> Future[_T]:

@@ -160,7 +160,7 @@ class Walk:
             actions += ["approve", "deny"]
         if self.case.decision is not None:
             actions += ["amend"]
-        if self.case.of(Effect.REFUND):
+        if self._gone():
             actions += ["fee"]
         getattr(self, self.data.draw(st.sampled_from(actions)))()
 
@@ -220,8 +220,12 @@ class Walk:
         )  # fmt: skip
         self.tell((OutsideRefundAdopted(step=plan, reference="re_9", at=self.now),))
 
+    def _gone(self) -> list[Step]:
+        """The refunds that have left, or may have: one that is planned anew before that is another, without a fee."""
+        return [step for step in self.case.of(Effect.REFUND) if not step.untouched]
+
     def fee(self) -> None:
-        step = self.data.draw(st.sampled_from(self.case.of(Effect.REFUND)))
+        step = self.data.draw(st.sampled_from(self._gone()))
         amount = self.data.draw(st.sampled_from([usd("0"), usd("5"), usd("7")]))
         self.tell(decide.learn_fee(self.case, step.step_id, amount, self.roster, self.now))
 

@@ -170,12 +170,10 @@ class Throttle:
             await self._turn()
             yield
             return
-        import anyio
-
         limiter, borrower = self._limiter(self._limits.concurrent), object()
-        try:  # where there is room, taking it gives nobody a turn: the call itself does
+        if limiter.available_tokens:  # taking it gives nobody a turn: the call itself does
             limiter.acquire_on_behalf_of_nowait(borrower)
-        except anyio.WouldBlock:
+        else:
             await limiter.acquire_on_behalf_of(borrower)
         try:
             await self._turn()
