@@ -6,6 +6,7 @@ the same books as in the ports world, so one checker reads both.
 """
 
 import asyncio
+import random
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -395,11 +396,13 @@ def wire_clinic(worker: "Worker") -> Clinic:
 
 @contextmanager
 def virtual_time(world: "World") -> Iterator[None]:
-    """The session's monotonic clock is the loop's."""
+    """The session's monotonic clock is the loop's, and the chance in its pauses is the seed's."""
     shown = types.SimpleNamespace(monotonic=world.loop.time)
-    kept = bound.time, transport.time
+    kept, chance = (bound.time, transport.time), random.getstate()
+    random.seed(world.seed)
     bound.time = transport.time = shown  # type: ignore[assignment]
     try:
         yield
     finally:
         bound.time, transport.time = kept
+        random.setstate(chance)
