@@ -104,8 +104,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             self._virtual_now = max(self._virtual_now, scheduled[0]._when)
             if self._virtual_now > self._most_seconds:
                 raise RanAway(f"{self._virtual_now / 86_400:.0f} days have passed")
-            if self.turns > self._most_turns:
-                raise RanAway(f"{self.turns} turns were taken")
             while scheduled and scheduled[0]._when <= self._virtual_now:
                 timer = heapq.heappop(scheduled)
                 timer._scheduled = False
@@ -121,6 +119,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             if life is not None and not self._over and not self._may_run(life, chosen):
                 continue
             self.turns += 1
+            if self.turns > self._most_turns:  # also where no time passes between them
+                raise RanAway(f"{self.turns} turns were taken")
             chosen._run()
 
     def _may_run(self, life: Life, chosen: asyncio.Handle) -> bool:
