@@ -218,6 +218,25 @@ def test_one_session_serves_one_event_loop_after_another() -> None:
     assert recording.most_at_once == 2
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_whoever_comes_again_while_others_wait_waits_behind_them(backend: str) -> None:
+    clock = VirtualClock(NOW)
+    recording = Recording(clock)
+    acme = bound(recording, clock, Limits(concurrent=2))
+
+    async def one_after_another() -> None:
+        for _ in range(3):
+            await acme.send(WRITE)
+
+    async def crowd() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(6):
+                tasks.start_soon(one_after_another)
+
+    anyio.run(crowd, backend=backend)
+    assert recording.most_at_once == 2
+
+
 @pytest.mark.parametrize(
     "limits",
     [

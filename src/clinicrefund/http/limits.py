@@ -171,9 +171,11 @@ class Throttle:
             yield
             return
         limiter, borrower = self._limiter(self._limits.concurrent), object()
-        if limiter.available_tokens:  # taking it gives nobody a turn: the call itself does
+        try:  # where there is room, taking it gives nobody a turn: the call itself does
             limiter.acquire_on_behalf_of_nowait(borrower)
-        else:
+        except Exception as full:
+            if type(full).__name__ != "WouldBlock":  # anyio's, or trio's own beneath an older anyio
+                raise
             await limiter.acquire_on_behalf_of(borrower)
         try:
             await self._turn()
