@@ -148,7 +148,7 @@ class Fleet:
         self.workers.clear()
         for worker in ended:
             worker.send_signal(signal.SIGINT)
-        return [worker.wait(20) for worker in ended]
+        return [worker.wait(90) for worker in ended]  # its engine may wait a minute for its own threads
 
     def stop(self) -> None:
         for name in tuple(self.workers):
