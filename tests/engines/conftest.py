@@ -28,6 +28,16 @@ from ..journals.postgres_server import running  # noqa: TID252 - pytest gives th
 _WORKER = Path(__file__).with_name("worker.py")
 
 
+@contextmanager
+def hearing_interrupts() -> Iterator[None]:
+    """For a child that begins: a gate that runs in the background hands down that SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"  # psycopg and DBOS know no other event loop
@@ -134,7 +144,8 @@ class Fleet:
         for _ in range(workers):
             name = f"worker-{next(_numbers)}"
             settings = json.dumps({**given, "worker": name})
-            self.workers[name] = subprocess.Popen([sys.executable, "-W", "error", str(_WORKER), settings])
+            with hearing_interrupts():
+                self.workers[name] = subprocess.Popen([sys.executable, "-W", "error", str(_WORKER), settings])
 
     def kill(self, name: str) -> None:
         """SIGKILL: nothing that would run afterwards runs."""
@@ -148,7 +159,7 @@ class Fleet:
         self.workers.clear()
         for worker in ended:
             worker.send_signal(signal.SIGINT)
-        return [worker.wait(90) for worker in ended]  # its engine may wait a minute for its own threads
+        return [worker.wait(30) for worker in ended]
 
     def stop(self) -> None:
         for name in tuple(self.workers):

@@ -25,7 +25,7 @@ from clinicrefund.engines.dbos import DBOSEngine
 from clinicrefund.journals.postgres import PostgresJournal
 from clinicrefund.testing import RemoteSandbox
 
-from .conftest import Platforms, await_engine, cancelled, platforms_of
+from .conftest import Platforms, await_engine, cancelled, hearing_interrupts, platforms_of
 
 pytestmark = pytest.mark.anyio
 
@@ -99,9 +99,10 @@ def imported(name: str) -> ModuleType:
 
 async def test_the_dbos_worker_works_and_ends_quietly_when_it_is_interrupted(host: Host) -> None:
     command = [sys.executable, "-W", "error", str(EXAMPLES / "worker_dbos.py")]
-    worker = subprocess.Popen(  # noqa: ASYNC220 - it takes a moment, and nothing else runs here yet
-        command, env={**os.environ, **host.variables}, stderr=subprocess.PIPE, text=True
-    )
+    with hearing_interrupts():
+        worker = subprocess.Popen(  # noqa: ASYNC220 - it takes a moment, and nothing else runs here yet
+            command, env={**os.environ, **host.variables}, stderr=subprocess.PIPE, text=True
+        )
     try:
         async with (
             PostgresJournal(host.database) as kept,
@@ -114,7 +115,7 @@ async def test_the_dbos_worker_works_and_ends_quietly_when_it_is_interrupted(hos
             await host.is_refunded(refunds, "DBOS-1")
     finally:
         worker.send_signal(signal.SIGINT)
-        _, said = worker.communicate(timeout=90)  # its engine may wait a minute for its own threads
+        _, said = worker.communicate(timeout=30)
     assert "[   ERROR]" not in said
     assert "Task was destroyed" not in said
 
