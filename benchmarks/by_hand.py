@@ -165,7 +165,7 @@ class Desk:
             f"{datetime.now().astimezone():%Y-%m-%d}",
         )
         for wanted in (f"DocNumber = '{case}'", f"CustomerRef = '{customer}' and TxnDate = '{today}'"):
-            statement = f"select * from RefundReceipt where {wanted} maxresults 1000"  # noqa: S608
+            statement = f"select * from RefundReceipt where {wanted} maxresults 1000"  # noqa: S608 - the text is this file's own
             query = {"query": statement, "minorversion": "75"}
             await self._ask("GET", f"{path}/query", "quickbooks", params=query)
         line = {

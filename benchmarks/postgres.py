@@ -57,7 +57,7 @@ def server(kept: Path | None = None) -> Iterator[Place]:
         data.parent.mkdir(parents=True, exist_ok=True)
         if user is not None:
             folder.chmod(0o755)
-            subprocess.run(["chown", "-R", user, folder, data.parent], check=True)  # noqa: S607
+            subprocess.run(["chown", "-R", user, folder, data.parent], check=True)  # noqa: S607 - the system's own chown
         if not data.exists():
             command = [programs / "initdb", "-D", data, "-U", "tester", "-A", "trust", "-E", "UTF8"]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=user, cwd=folder)
